@@ -1,0 +1,4 @@
+//! `autodeployd`: the unprivileged loop that polls, fetches, verifies, resolves, realises, decides
+//! and remembers.
+
+pub mod inbox;

@@ -1,0 +1,8 @@
+//! The Varlink interface `org.autodeploy.Control` between the agent and whoever asks it.
+//!
+//! Wire types only: what the agent knows is turned into these in `agent`, and these into words in
+//! `client`. Fields are only ever added. The names are the contract of `status --json`.
+
+pub mod ask;
+pub mod deployment;
+pub mod status;

@@ -1,0 +1,9 @@
+//! The only code that touches the world: programs, files, clocks, the journal, Git, Nix, systemd.
+//!
+//! Nothing in here decides; what was seen goes back to the pure rooms as plain values.
+
+pub mod clock;
+pub mod files;
+#[cfg(any(feature = "agent", feature = "activator"))]
+pub mod journal;
+pub mod process;
