@@ -1,0 +1,51 @@
+# Everything is two commands: `make demo` shows the main job, `make test` proves it.
+# Both install what they need from Debian's packages when run as root there, and otherwise say
+# exactly what is missing. On NixOS: `nix develop`, then the same commands; `nix flake check` runs
+# the VM tests.
+
+CARGO ?= cargo
+HOST_CRATE := autodeploy-testhost
+
+# One process per test where cargo-nextest is installed; plain `cargo test` does as well.
+ifneq ($(shell command -v cargo-nextest),)
+RUN_TESTS := $(CARGO) nextest run
+else
+RUN_TESTS := $(CARGO) test
+endif
+
+.PHONY: help demo test test-unit test-host lint bench requirements clean-hosts
+
+help:
+	@echo 'make demo         boot a host and watch pushes being kept and reverted'
+	@echo 'make demo KEEP=1  the same, and leave the host running to look around'
+	@echo 'make test         everything: formatting, lints, unit, integration and host tests'
+	@echo 'make test-unit    without the booted hosts'
+	@echo 'make test-host    only the booted hosts'
+	@echo 'make bench        the figures of the README, as a table and in target/bench/results.json'
+
+requirements:
+	@tests/host/install-requirements
+
+demo: requirements
+	$(CARGO) build --release
+	$(CARGO) run --quiet --release --package $(HOST_CRATE) --bin demo -- $(if $(KEEP),--keep)
+
+test: lint test-unit test-host
+
+lint: requirements
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --no-default-features --features activator --bin autodeploy-activate -- --deny warnings
+	$(CARGO) clippy --no-default-features --features client --bin autodeployctl -- --deny warnings
+	$(CARGO) clippy --no-default-features --features agent --bin autodeployd -- --deny warnings
+
+test-unit: requirements
+	$(RUN_TESTS) --package autodeploy
+
+test-host: requirements
+	$(CARGO) build
+	$(RUN_TESTS) --package $(HOST_CRATE)
+
+bench: requirements
+	$(CARGO) build --release
+	$(CARGO) run --quiet --release --package $(HOST_CRATE) --bin bench
