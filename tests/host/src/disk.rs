@@ -1,0 +1,55 @@
+//! Disks of a machine: an overlay over the base tree, and small ones that fill up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+/// Lays a writable tree over the base tree and gives its path.
+///
+/// It stays mounted while the machine has no power, as a disk keeps what was written.
+///
+/// # Errors
+/// Fails when it cannot be mounted.
+pub fn overlay(base: &Path, folder: &Path) -> Result<PathBuf> {
+    let (upper, work, root) = (folder.join("upper"), folder.join("work"), folder.join("root"));
+    for part in [&upper, &work, &root] {
+        fs::create_dir_all(part)?;
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        base.display(),
+        upper.display(),
+        work.display()
+    );
+    mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .with_context(|| format!("could not mount an overlay at `{}`", root.display()))?;
+    Ok(root)
+}
+
+/// Makes a disk of a few bytes; what lies in it survives a power cut of the machine.
+///
+/// # Errors
+/// Fails when it cannot be mounted.
+pub fn small(place: &Path, bytes: u64) -> Result<()> {
+    fs::create_dir_all(place)?;
+    let options = format!("size={bytes},mode=0755");
+    mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
+        .with_context(|| format!("could not mount a small disk at `{}`", place.display()))
+}
+
+/// Unmounts everything below a folder, deepest first.
+pub fn unmount_below(folder: &Path) {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut places: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .filter(|place| place.starts_with(folder))
+        .collect();
+    places.sort_by_key(|place| std::cmp::Reverse(place.as_os_str().len()));
+    for place in places {
+        let _ = umount2(&place, MntFlags::MNT_DETACH);
+    }
+}

@@ -1,0 +1,78 @@
+//! Files of a machine, read and written from outside.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::Host;
+
+impl Host {
+    /// Where a path of the machine is found from outside: below its PID 1 while it has power (so
+    /// that /run is there), on its disk otherwise.
+    ///
+    /// Links that begin with a slash lead astray; [`Host::sh`] follows them inside.
+    pub fn outside(&self, path: &str) -> PathBuf {
+        let inner = path.trim_start_matches('/');
+        match self.leader {
+            Some(leader) => PathBuf::from(format!("/proc/{leader}/root")).join(inner),
+            None => self.root.join(inner),
+        }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Fails when it is not there.
+    pub fn read(&self, path: &str) -> Result<String> {
+        if self.leader.is_some() {
+            return self.sh(&format!("cat '{path}'"));
+        }
+        fs::read_to_string(self.outside(path)).with_context(|| format!("could not read `{path}`"))
+    }
+
+    /// Whether there is something at a path, links followed inside.
+    pub fn exists(&self, path: &str) -> bool {
+        match self.leader {
+            Some(_) => self.run(&format!("test -e '{path}'")).is_ok_and(|output| output.status.success()),
+            None => self.outside(path).exists(),
+        }
+    }
+
+    /// Writes a file as root, and makes its folder.
+    ///
+    /// # Errors
+    /// Fails when it cannot be written.
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        let outside = self.outside(path);
+        if let Some(folder) = outside.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&outside, text).with_context(|| format!("could not write `{path}`"))
+    }
+
+    /// Fills the disk that holds a folder to its last byte, with a file named `filler` in it.
+    ///
+    /// Only for a disk of its own: the machine's own disk is that of the machine around it.
+    ///
+    /// # Errors
+    /// Fails when the folder is not on a disk of its own.
+    pub fn fill_disk(&self, folder: &str) -> Result<()> {
+        let output = self.run(&format!(
+            "mountpoint -q {folder} || exit 9; cat /dev/zero > {folder}/filler; sync -f {folder}; df --output=avail {folder} | tail -1"
+        ))?;
+        if output.code() == 9 {
+            bail!("`{folder}` is not a disk of its own; hint: HostOptions");
+        }
+        Ok(())
+    }
+
+    /// Takes away what [`Host::fill_disk`] wrote.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be removed.
+    pub fn free_disk(&self, folder: &str) -> Result<()> {
+        self.sh(&format!("rm -f {folder}/filler"))?;
+        Ok(())
+    }
+}

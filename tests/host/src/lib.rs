@@ -1,0 +1,18 @@
+//! Boots real hosts for the tests of autodeploy.
+//!
+//! In reading order: `run` (programs with a time limit), `place` (where things lie, what is left of
+//! others), `base` (the tree below every host), `cgroup`, `disk`, `network` (what a machine is made of),
+//! `host` (a machine with power), `infra` (the repository it follows), `forge` (who serves it),
+//! `world` (all of them together), `wait` (levels with a deadline).
+
+pub mod base;
+pub mod cgroup;
+pub mod disk;
+pub mod forge;
+pub mod host;
+pub mod infra;
+pub mod network;
+pub mod place;
+pub mod run;
+pub mod wait;
+pub mod world;
