@@ -20,7 +20,8 @@ const RECIPE: &str = include_str!("../base-tree");
 /// Fails when the tree cannot be made; then nothing with its name exists.
 pub fn tree() -> Result<PathBuf> {
     let folder = place::folder();
-    fs::create_dir_all(&folder).with_context(|| format!("could not make `{}`", folder.display()))?;
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("could not make `{}`", folder.display()))?;
     let tree = folder.join(format!("base-{:016x}", fingerprint(RECIPE.as_bytes())));
     if tree.exists() {
         return Ok(tree);

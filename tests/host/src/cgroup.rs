@@ -28,7 +28,8 @@ fn hierarchies() -> Vec<PathBuf> {
 pub fn make(name: &str) -> Result<Vec<PathBuf>> {
     let folders: Vec<PathBuf> = hierarchies().iter().map(|path| path.join(name)).collect();
     for folder in &folders {
-        fs::create_dir_all(folder).with_context(|| format!("could not make `{}`", folder.display()))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("could not make `{}`", folder.display()))?;
     }
     Ok(folders)
 }

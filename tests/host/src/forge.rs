@@ -82,7 +82,11 @@ impl Forge {
     ///
     /// # Errors
     /// As [`Forge::push`].
-    pub fn force_push(&self, message: &str, change: impl FnOnce(&Infra) -> Result<()>) -> Result<String> {
+    pub fn force_push(
+        &self,
+        message: &str,
+        change: impl FnOnce(&Infra) -> Result<()>,
+    ) -> Result<String> {
         self.infra.git(&["reset", "-q", "--hard", "HEAD~1"])?;
         change(&self.infra)?;
         let commit = self.infra.commit(message)?;

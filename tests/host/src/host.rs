@@ -4,6 +4,7 @@ mod boot;
 mod files;
 mod look;
 mod program;
+mod system;
 
 use std::path::PathBuf;
 use std::process::Child;

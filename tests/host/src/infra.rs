@@ -143,7 +143,8 @@ impl Infra {
         let units = self.path.join("autodeploy/units");
         fs::create_dir_all(&units)?;
         fs::write(units.join("wants"), "")?;
-        for entry in fs::read_dir(place::project().join("systemd")).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(place::project().join("systemd")).into_iter().flatten().flatten()
+        {
             if entry.path().is_file() {
                 fs::copy(entry.path(), units.join(entry.file_name()))?;
             }

@@ -51,7 +51,10 @@ impl Network {
             Cable::In => "up",
             Cable::Out => "down",
         };
-        run::shell(&format!("PATH=$PATH:/usr/sbin:/sbin; ip -n {} link set eth0 {word}", self.forge))?;
+        run::shell(&format!(
+            "PATH=$PATH:/usr/sbin:/sbin; ip -n {} link set eth0 {word}",
+            self.forge
+        ))?;
         Ok(())
     }
 }

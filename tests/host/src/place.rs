@@ -55,7 +55,8 @@ impl Place {
         let all = folder().join("run");
         fs::create_dir_all(&all).with_context(|| format!("could not make `{}`", all.display()))?;
         clear_dead(&all);
-        let label: String = label.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(30).collect();
+        let label: String =
+            label.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(30).collect();
         for number in 0.. {
             let name = format!("adt-{label}-{}-{number}", std::process::id());
             let path = all.join(&name);

@@ -39,7 +39,10 @@ impl Forge {
         let ssh = self.root.join("etc/ssh");
         let key = fs::read_to_string(ssh.join("host_key.pub"))?;
         let words: Vec<&str> = key.split_whitespace().collect();
-        fs::write(host_root.join("etc/ssh/ssh_known_hosts"), format!("forge,10.77.0.1 {} {}\n", words[0], words[1]))?;
+        fs::write(
+            host_root.join("etc/ssh/ssh_known_hosts"),
+            format!("forge,10.77.0.1 {} {}\n", words[0], words[1]),
+        )?;
         run::shell(&format!(
             "cd '{ssh}'; host='{host}'
              cat ca.crt >> $host/etc/ssl/certs/ca-certificates.crt

@@ -55,8 +55,19 @@ impl Forge {
         if !self.servers.is_empty() {
             return Ok(());
         }
-        self.servers.push(self.start(&["/usr/sbin/lighttpd", "-D", "-f", "/etc/forge-lighttpd.conf"])?);
-        self.servers.push(self.start(&["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/forge-sshd.conf"])?);
+        self.servers.push(self.start(&[
+            "/usr/sbin/lighttpd",
+            "-D",
+            "-f",
+            "/etc/forge-lighttpd.conf",
+        ])?);
+        self.servers.push(self.start(&[
+            "/usr/sbin/sshd",
+            "-D",
+            "-e",
+            "-f",
+            "/etc/forge-sshd.conf",
+        ])?);
         for port in [80, 443, 22] {
             self.wait_listening(port)?;
         }
@@ -86,7 +97,10 @@ impl Forge {
             self.network.forge,
             self.root.display()
         );
-        let log = fs::File::options().create(true).append(true).open(self.root.join("var/log/forge.log"))?;
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.root.join("var/log/forge.log"))?;
         Command::new("/bin/sh")
             .args(["-c", &script, "sh"])
             .args(words)
@@ -103,10 +117,18 @@ impl Forge {
     /// # Errors
     /// Fails after ten seconds.
     pub fn wait_listening(&self, port: u16) -> Result<()> {
-        let line = format!("PATH=$PATH:/usr/sbin:/sbin; ip netns exec {} ss -Hltn 'sport = :{port}'", self.network.forge);
-        wait_until(&format!("the forge to listen on {FORGE_ADDRESS}:{port}"), Duration::from_secs(10), || {
-            let output = run(Command::new("/bin/sh").args(["-c", &line]), Duration::from_secs(5))?;
-            Ok(!output.text().is_empty())
-        })
+        let line = format!(
+            "PATH=$PATH:/usr/sbin:/sbin; ip netns exec {} ss -Hltn 'sport = :{port}'",
+            self.network.forge
+        );
+        wait_until(
+            &format!("the forge to listen on {FORGE_ADDRESS}:{port}"),
+            Duration::from_secs(10),
+            || {
+                let output =
+                    run(Command::new("/bin/sh").args(["-c", &line]), Duration::from_secs(5))?;
+                Ok(!output.text().is_empty())
+            },
+        )
     }
 }

@@ -22,7 +22,12 @@ impl Host {
     ///
     /// # Errors
     /// Fails when the base tree or the overlay cannot be made.
-    pub fn lay_out(machine: &str, folder: &Path, options: &HostOptions, binds: &[String]) -> Result<Host> {
+    pub fn lay_out(
+        machine: &str,
+        folder: &Path,
+        options: &HostOptions,
+        binds: &[String],
+    ) -> Result<Host> {
         let root = disk::overlay(&base::tree()?, folder)?;
         let mut host = Host {
             name: options.name.clone(),
@@ -83,7 +88,8 @@ impl Host {
              echo $top",
             self.name
         );
-        let output = self.run_without_boot(&script)?.ok().context("could not install the machine")?;
+        let output =
+            self.run_without_boot(&script)?.ok().context("could not install the machine")?;
         Ok(output.lines().last().unwrap_or_default().to_string())
     }
 
@@ -162,14 +168,13 @@ impl Host {
     /// The child of nspawn that is PID 1 of its own namespace.
     fn find_leader(&self) -> Option<i32> {
         let supply = self.power.as_ref()?.id().cast_signed();
-        children(supply)
-            .into_iter()
-            .flat_map(children)
-            .find(|pid| {
-                let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-                inner.is_some_and(|pids| pids.split_whitespace().count() > 1 && pids.trim_end().ends_with("\t1"))
+        children(supply).into_iter().flat_map(children).find(|pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            inner.is_some_and(|pids| {
+                pids.split_whitespace().count() > 1 && pids.trim_end().ends_with("\t1")
             })
+        })
     }
 
     /// Cuts the power: everything inside is gone at once, what was written stays.

@@ -34,7 +34,9 @@ impl Host {
     /// Whether there is something at a path, links followed inside.
     pub fn exists(&self, path: &str) -> bool {
         match self.leader {
-            Some(_) => self.run(&format!("test -e '{path}'")).is_ok_and(|output| output.status.success()),
+            Some(_) => {
+                self.run(&format!("test -e '{path}'")).is_ok_and(|output| output.status.success())
+            }
             None => self.outside(path).exists(),
         }
     }

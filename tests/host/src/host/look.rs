@@ -100,7 +100,8 @@ impl Host {
         for entry in fs::read_dir(self.outside("/boot/loader/entries"))?.flatten() {
             let text = fs::read_to_string(entry.path())?;
             let options = field(&text, "options").unwrap_or_default();
-            let init = options.split(' ').find_map(|word| word.strip_prefix("init=")).unwrap_or_default();
+            let init =
+                options.split(' ').find_map(|word| word.strip_prefix("init=")).unwrap_or_default();
             entries.push(LoaderEntry {
                 name: entry.file_name().to_string_lossy().into_owned(),
                 toplevel: init.trim_end_matches("/init").to_string(),
@@ -116,7 +117,9 @@ impl Host {
     /// Fails with what Nix says when one is damaged.
     pub fn nix_store_verify(&self) -> Result<()> {
         let limit = Duration::from_secs(120);
-        self.run_limited("nix-store --verify --check-contents", limit)?.ok().context("the Nix store is damaged")?;
+        self.run_limited("nix-store --verify --check-contents", limit)?
+            .ok()
+            .context("the Nix store is damaged")?;
         Ok(())
     }
 
@@ -125,8 +128,11 @@ impl Host {
     /// # Errors
     /// Fails when `journalctl` does.
     pub fn journal(&self, arguments: &str) -> Result<Vec<serde_json::Value>> {
-        let text = self.sh(&format!("journalctl --no-pager --quiet --all --output=json {arguments}"))?;
-        text.lines().map(|line| serde_json::from_str(line).context("a journal line is not JSON")).collect()
+        let text =
+            self.sh(&format!("journalctl --no-pager --quiet --all --output=json {arguments}"))?;
+        text.lines()
+            .map(|line| serde_json::from_str(line).context("a journal line is not JSON"))
+            .collect()
     }
 
     /// A property of a unit as `systemctl show -P` has it.
@@ -151,5 +157,7 @@ fn number(link: &str) -> Option<u64> {
 }
 
 fn field(text: &str, key: &str) -> Option<String> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ').map(|value| value.trim().to_string()))
+    text.lines().find_map(|line| {
+        line.strip_prefix(key)?.strip_prefix(' ').map(|value| value.trim().to_string())
+    })
 }
