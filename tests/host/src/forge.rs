@@ -1,5 +1,6 @@
 //! A Git server in a namespace of its own: http, https, ssh; it can be cut off in several ways.
 
+mod faults;
 mod keys;
 mod servers;
 
@@ -9,8 +10,10 @@ use std::process::Child;
 use anyhow::Result;
 
 use crate::infra::Infra;
-use crate::network::{Cable, Network};
+use crate::network::Network;
 use crate::{base, disk, run};
+
+pub use keys::DEPLOY_KEY;
 
 /// The forge, with the work tree that pushes to it.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub enum Scheme {
     Https,
     Ssh,
     File,
+    /// A server that sends one byte a second; it runs after [`Forge::drip`].
+    Drip,
 }
 
 impl Scheme {
@@ -39,6 +44,7 @@ impl Scheme {
             Scheme::Https => "https://forge/git/infra.git",
             Scheme::Ssh => "ssh://git@forge/srv/git/infra.git",
             Scheme::File => "file:///srv/git/infra.git",
+            Scheme::Drip => "http://forge:8001/git/infra.git",
         }
     }
 }
@@ -115,22 +121,6 @@ impl Forge {
         words.extend([repository.as_str(), "HEAD:main"]);
         self.infra.git(&words)?;
         Ok(())
-    }
-
-    /// Pulls the cable: packets vanish, and connections hang.
-    ///
-    /// # Errors
-    /// Fails when `ip` does.
-    pub fn cut(&self) -> Result<()> {
-        self.network.plug(Cable::Out)
-    }
-
-    /// Puts the cable back.
-    ///
-    /// # Errors
-    /// Fails when `ip` does.
-    pub fn restore(&self) -> Result<()> {
-        self.network.plug(Cable::In)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `run` (programs with a time limit), `place` (where things lie, what is left of
 //! others), `base` (the tree below every host), `cgroup`, `disk`, `network` (what a machine is made of),
-//! `host` (a machine with power), `infra` (the repository it follows), `forge` (who serves it),
+//! `host` (a machine with power), `infra` (the repository it follows), `package` (autodeploy itself), `forge` (who serves the repository),
 //! `world` (all of them together), `wait` (levels with a deadline).
 
 pub mod base;
@@ -12,6 +12,7 @@ pub mod forge;
 pub mod host;
 pub mod infra;
 pub mod network;
+pub mod package;
 pub mod place;
 pub mod run;
 pub mod wait;
