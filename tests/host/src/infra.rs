@@ -135,6 +135,14 @@ impl Infra {
         self.set(&format!("etc/{path}"), text)
     }
 
+    /// Writes autodeploy's configuration.
+    ///
+    /// # Errors
+    /// Fails when it cannot be written.
+    pub fn config(&self, text: &str) -> Result<()> {
+        self.etc("autodeploy/config.toml", text)
+    }
+
     /// Lets the closure contain autodeploy's package of a label and the project's units.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Puts autodeploy's binaries on a machine, under a label from which Nix makes the package.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +20,7 @@ pub fn binaries() -> PathBuf {
 
 /// Puts the binaries of a folder on a machine's disk and gives their label.
 ///
-/// The label changes with the contents; `mark` makes another label, and so another store path, of
+/// The label changes when they are built anew; `mark` makes another label, and so another store path, of
 /// the same binaries: that is an upgrade. A repeated call does nothing.
 ///
 /// # Errors
@@ -43,14 +44,17 @@ pub fn put(host: &Host, folder: &Path, mark: &str) -> Result<String> {
 
 /// Debug binaries are some hundred megabytes; what a machine gets is stripped once and kept.
 fn stripped(folder: &Path) -> Result<PathBuf> {
-    let mut print = 0;
+    let mut seen = String::new();
     for name in BINARIES {
         let path = folder.join(name);
-        let Ok(bytes) = fs::read(&path) else {
+        let Ok(metadata) = fs::metadata(&path) else {
             bail!("`{}` is not built; hint: cargo build", path.display());
         };
-        print ^= base::fingerprint(&bytes).rotate_left(u32::try_from(name.len())?);
+        // Size and time of change: the contents of debug binaries take seconds to read.
+        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+        seen += &format!("{} {} {seconds}.{nanoseconds}\n", path.display(), metadata.len());
     }
+    let print = base::fingerprint(seen.as_bytes());
     let cache = place::folder().join(format!("bin-{print:016x}"));
     if cache.exists() {
         return Ok(cache);

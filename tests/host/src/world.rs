@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use crate::forge::Forge;
+use crate::forge::{Forge, Scheme};
 use crate::host::{Host, HostOptions};
 use crate::infra::Infra;
 use crate::network::Network;
+use crate::package;
 use crate::place::Place;
 
 /// Everything of one case; dropping it removes everything.
@@ -41,6 +42,17 @@ impl World {
         let mut world = World::install(label, options, prepare)?;
         world.host.boot()?;
         Ok(world)
+    }
+
+    /// Boots a machine that follows the forge with the autodeploy that was built last.
+    ///
+    /// # Errors
+    /// As [`World::boot`]; also when autodeploy's binaries are not built.
+    pub fn following(label: &str, scheme: Scheme) -> Result<World> {
+        World::boot_with(label, HostOptions::default(), |infra, host| {
+            infra.autodeploy(&package::put(host, &package::binaries(), "")?)?;
+            infra.config(&infra.default_config(scheme.url(), "8s", "2s"))
+        })
     }
 
     /// Installs a machine and leaves it without power.
@@ -80,9 +92,13 @@ impl World {
         ))
     }
 
-    /// Leaves the machine running when the program ends.
-    pub fn keep(mut self) {
+    /// Leaves everything running when the program ends, and gives the place's name.
+    ///
+    /// `place::clear` of [`Place::path`], or the program `host --end NAME`, ends it.
+    pub fn keep(mut self) -> String {
         self.place.keep();
+        let name = self.place.name.clone();
         std::mem::forget(self);
+        name
     }
 }
