@@ -11,8 +11,9 @@ use anyhow::Result;
 
 use crate::infra::Infra;
 use crate::network::Network;
-use crate::{base, disk, run};
+use crate::{base, cgroup, disk, run};
 
+pub use faults::Names;
 pub use keys::DEPLOY_KEY;
 
 /// The forge, with the work tree that pushes to it.
@@ -23,6 +24,7 @@ pub struct Forge {
     pub root: PathBuf,
     network: Network,
     servers: Vec<Child>,
+    name_server: Option<Child>,
 }
 
 /// How the machine reaches the repository.
@@ -61,9 +63,11 @@ impl Forge {
              git config --file '{root}/etc/gitconfig' safe.directory '*'",
             root = root.display()
         ))?;
-        let mut forge = Forge { infra, root, network, servers: Vec::new() };
+        let mut forge = Forge { infra, root, network, servers: Vec::new(), name_server: None };
         forge.make_keys()?;
         forge.configure()?;
+        forge.names(Names::Known)?;
+        forge.start_name_server()?;
         forge.start_servers()?;
         Ok(forge)
     }
@@ -127,5 +131,9 @@ impl Forge {
 impl Drop for Forge {
     fn drop(&mut self) {
         self.stop_servers();
+        cgroup::end(&self.network.names);
+        if let Some(mut server) = self.name_server.take() {
+            let _ = server.wait();
+        }
     }
 }

@@ -19,6 +19,8 @@ pub const FORGE_ADDRESS: &str = "10.77.0.1";
 pub struct Network {
     pub host: String,
     pub forge: String,
+    /// The control group of the name server; its namespace is the forge's.
+    pub names: String,
 }
 
 impl Network {
@@ -27,7 +29,11 @@ impl Network {
     /// # Errors
     /// Fails when `ip` does; what was made is removed with the place of the same name.
     pub fn make(name: &str) -> Result<Network> {
-        let network = Network { host: name.to_string(), forge: format!("{name}-forge") };
+        let network = Network {
+            host: name.to_string(),
+            forge: format!("{name}-forge"),
+            names: format!("{name}-names"),
+        };
         let (host, forge) = (&network.host, &network.forge);
         run::shell(&format!(
             "PATH=$PATH:/usr/sbin:/sbin
@@ -42,28 +48,31 @@ impl Network {
         Ok(network)
     }
 
-    /// Pulls the cable out, or puts it back in.
+    /// Changes the cable between the two.
     ///
     /// # Errors
     /// Fails when `ip` does.
-    pub fn plug(&self, state: Cable) -> Result<()> {
-        let word = match state {
-            Cable::In => "up",
-            Cable::Out => "down",
+    pub fn plug(&self, cable: Cable) -> Result<()> {
+        let lines = match cable {
+            Cable::In => "link set eth0 up\nroute flush type blackhole",
+            Cable::Out => "link set eth0 down",
+            Cable::Swallows => &format!("route replace blackhole {HOST_ADDRESS}/32"),
         };
-        run::shell(&format!(
-            "PATH=$PATH:/usr/sbin:/sbin; ip -n {} link set eth0 {word}",
-            self.forge
-        ))?;
+        for line in lines.lines() {
+            run::shell(&format!("PATH=$PATH:/usr/sbin:/sbin; ip -n {} {line}", self.forge))?;
+        }
         Ok(())
     }
 }
 
-/// Whether the cable between machine and forge is plugged in.
+/// The cable between machine and forge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cable {
     In,
+    /// Pulled out: the machine sees that there is no carrier.
     Out,
+    /// Everything looks well, but no answer ever comes.
+    Swallows,
 }
 
 /// Removes the namespaces of a name; those that are not there are fine.

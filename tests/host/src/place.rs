@@ -105,8 +105,9 @@ fn clear_dead(all: &Path) {
 /// Ends and removes everything that belongs to the place: processes, mounts, namespaces, files.
 pub fn clear(path: &Path) {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
-    cgroup::end(name);
-    cgroup::end(&format!("{name}-forge"));
+    for part in ["", "-forge", "-names"] {
+        cgroup::end(&format!("{name}{part}"));
+    }
     disk::unmount_below(path);
     network::remove(name);
     let _ = fs::remove_dir_all(path);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// What a program said and how it ended.
@@ -91,8 +91,18 @@ fn wait_or_kill(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>
             child.wait()?;
             return Ok(None);
         }
+        resume_if_stopped(child.id());
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// A machine that shuts down stops every process inside; `nsenter` stops itself when its child is
+/// stopped, and would wait for ever after the child was killed.
+fn resume_if_stopped(pid: u32) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    if stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")) {
+        let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGCONT);
     }
 }
 

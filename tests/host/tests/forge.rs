@@ -1,7 +1,10 @@
 //! The forge serves over every scheme, and every way of losing it is a different one.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use autodeploy_testhost::forge::{DEPLOY_KEY, Scheme};
+use autodeploy_testhost::forge::{DEPLOY_KEY, Names, Scheme};
+use autodeploy_testhost::wait::wait_until;
 use autodeploy_testhost::world::World;
 
 #[test]
@@ -31,11 +34,20 @@ fn a_lost_forge_is_lost_in_its_own_way() -> Result<()> {
     assert_eq!(world.host.run(ask)?.code(), 7, "refused");
     world.forge.start_servers()?;
     world.forge.cut()?;
-    assert!([7, 28].contains(&world.host.run(ask)?.code()), "no route or silence");
+    let carrier = || Ok(!world.host.sh("ip link show eth0")?.contains("NO-CARRIER"));
+    wait_until("the carrier to go", Duration::from_secs(5), || carrier().map(|there| !there))?;
+    assert_ne!(world.host.run(ask)?.code(), 0, "no cable");
     world.forge.restore()?;
-    world.forge.forget_name(&world.host)?;
+    wait_until("the carrier to come back", Duration::from_secs(5), carrier)?;
+    assert_eq!(world.host.run(ask)?.code(), 0);
+    world.forge.swallow()?;
+    assert_eq!(world.host.run(ask)?.code(), 28, "silence");
+    world.forge.restore()?;
+    world.forge.names(Names::Unknown)?;
     assert_eq!(world.host.run(ask)?.code(), 6, "no such name");
-    world.forge.remember_name(&world.host)?;
+    world.forge.names(Names::Silent)?;
+    assert_eq!(world.host.run(ask)?.code(), 28, "no answer");
+    world.forge.names(Names::Known)?;
     assert_eq!(world.host.run(ask)?.code(), 0);
 
     world.forge.drip()?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::Forge;
+use super::faults::NAME_SERVER;
 use crate::run::run;
 use crate::wait::wait_until;
 use crate::{cgroup, network::FORGE_ADDRESS};
@@ -47,7 +48,14 @@ impl Forge {
         Ok(())
     }
 
-    /// Starts the servers and waits until they listen; those that run go on.
+    /// Starts the name server, which goes on when the others are stopped.
+    pub(super) fn start_name_server(&mut self) -> Result<()> {
+        let words = ["/usr/bin/python3", "-c", NAME_SERVER];
+        self.name_server = Some(self.start_in(&self.network.names, &words)?);
+        self.wait_listening("udp", 53)
+    }
+
+    /// Starts the Git servers and waits until they listen; those that run go on.
     ///
     /// # Errors
     /// Fails when one does not listen within ten seconds.
@@ -69,12 +77,12 @@ impl Forge {
             "/etc/forge-sshd.conf",
         ])?);
         for port in [80, 443, 22] {
-            self.wait_listening(port)?;
+            self.wait_listening("tcp", port)?;
         }
         Ok(())
     }
 
-    /// Stops the servers: connections are refused from now on.
+    /// Stops the Git servers: connections are refused from now on.
     pub fn stop_servers(&mut self) {
         cgroup::end(&self.network.forge);
         for mut server in self.servers.drain(..) {
@@ -87,7 +95,11 @@ impl Forge {
     /// # Errors
     /// Fails when it cannot be started.
     pub fn start(&self, words: &[&str]) -> Result<Child> {
-        let groups = cgroup::make(&self.network.forge)?;
+        self.start_in(&self.network.forge, words)
+    }
+
+    fn start_in(&self, group: &str, words: &[&str]) -> Result<Child> {
+        let groups = cgroup::make(group)?;
         let groups: Vec<String> = groups.iter().map(|group| group.display().to_string()).collect();
         let script = format!(
             "PATH=$PATH:/usr/sbin:/sbin
@@ -112,13 +124,13 @@ impl Forge {
             .with_context(|| format!("could not start {words:?} on the forge"))
     }
 
-    /// Waits until something listens on a port of the forge.
+    /// Waits until something listens on a `tcp` or `udp` port of the forge.
     ///
     /// # Errors
     /// Fails after ten seconds.
-    pub fn wait_listening(&self, port: u16) -> Result<()> {
+    pub fn wait_listening(&self, kind: &str, port: u16) -> Result<()> {
         let line = format!(
-            "PATH=$PATH:/usr/sbin:/sbin; ip netns exec {} ss -Hltn 'sport = :{port}'",
+            "PATH=$PATH:/usr/sbin:/sbin; ip netns exec {} ss --{kind} -Hln 'sport = :{port}'",
             self.network.forge
         );
         wait_until(

@@ -10,7 +10,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{BOOT_LIMIT, Host, HostOptions};
-use crate::network::{FORGE_ADDRESS, HOST_ADDRESS};
 use crate::run::{Output, run};
 use crate::wait::{wait_for, wait_until};
 use crate::{base, cgroup, disk, place};
@@ -55,15 +54,9 @@ impl Host {
     }
 
     fn write_identity(&self) -> Result<()> {
-        let etc = self.root.join("etc");
         // Without one systemd takes the boot for a first boot, and presets would write to /etc/systemd.
         let id = base::fingerprint(self.machine.as_bytes());
-        fs::write(etc.join("machine-id"), format!("{id:016x}{:016x}\n", !id))?;
-        fs::write(
-            etc.join("hosts"),
-            format!("127.0.0.1 localhost\n{HOST_ADDRESS} {}\n{FORGE_ADDRESS} forge\n", self.name),
-        )?;
-        fs::write(etc.join("resolv.conf"), format!("nameserver {FORGE_ADDRESS}\n"))?;
+        fs::write(self.root.join("etc/machine-id"), format!("{id:016x}{:016x}\n", !id))?;
         let state = self.root.join("var/lib/autodeploy");
         fs::create_dir_all(&state)?;
         Ok(())
