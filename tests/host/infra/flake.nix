@@ -19,7 +19,9 @@
         args = [ "-c" ''
           export PATH=/usr/bin:/bin
           mkdir -p $out/bin $out/lib/systemd
-          ln -s /usr/bin/systemctl $out/bin/systemctl
+          for program in systemctl systemd-run journalctl systemd-inhibit busctl; do
+            ln -s /usr/bin/$program $out/bin/$program
+          done
           ln -s /usr/lib/systemd/systemd $out/lib/systemd/systemd
         '' ];
       };

@@ -1,7 +1,7 @@
 //! Control groups: one per machine, so that two do not share one and all its processes can be ended.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,18 @@ fn hierarchies() -> Vec<PathBuf> {
         .into_iter()
         .filter(|path| path.join("cgroup.procs").exists())
         .collect()
+}
+
+/// The unified hierarchy.
+pub fn unified() -> PathBuf {
+    hierarchies().into_iter().next().unwrap_or_default()
+}
+
+/// The processes of a group's folder and of those below it.
+pub fn processes(folder: &Path) -> Vec<i32> {
+    let mut found = Vec::new();
+    collect(folder, &mut found);
+    found
 }
 
 /// Makes a control group of this name and gives its folders, one per hierarchy.
@@ -63,7 +75,7 @@ pub fn end(name: &str) {
     }
 }
 
-fn collect(folder: &PathBuf, found: &mut Vec<i32>) {
+fn collect(folder: &Path, found: &mut Vec<i32>) {
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     // A process of another namespace reads as 0.
     found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
@@ -72,14 +84,14 @@ fn collect(folder: &PathBuf, found: &mut Vec<i32>) {
     }
 }
 
-fn remove(folder: &PathBuf) {
+fn remove(folder: &Path) {
     for child in children(folder) {
         remove(&child);
     }
     let _ = fs::remove_dir(folder);
 }
 
-fn children(folder: &PathBuf) -> Vec<PathBuf> {
+fn children(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }

@@ -3,6 +3,7 @@
 mod boot;
 mod files;
 mod look;
+mod measure;
 mod program;
 mod system;
 
@@ -46,6 +47,8 @@ pub struct Host {
     pub root: PathBuf,
     pub console: PathBuf,
     binds: Vec<String>,
+    /// Disks of their own: where they are inside, and where outside.
+    disks: Vec<(&'static str, PathBuf)>,
     power: Option<Child>,
     /// The process that is PID 1 inside.
     leader: Option<i32>,

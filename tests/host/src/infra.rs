@@ -161,11 +161,17 @@ impl Infra {
     }
 
     /// The configuration that tests use: short windows, so that a verdict comes within seconds.
+    ///
+    /// More tables can be appended to it.
     pub fn default_config(&self, url: &str, window: &str, settle: &str) -> String {
+        let key = match url.starts_with("ssh://") {
+            true => format!("ssh_key_file = \"{}\"\n", crate::forge::DEPLOY_KEY),
+            false => String::new(),
+        };
         format!(
-            "host = \"{}\"\n\n[source]\nurl = \"{url}\"\nbranch = \"main\"\npoll_interval = \"2s\"\n\n\
-             [build]\nmode = \"evaluate\"\n\n[health]\nwindow = \"{window}\"\nsettle = \"{settle}\"\n\n\
-             [paths]\nnix_bin = \"/usr/bin\"\n",
+            "host = \"{}\"\n\n[source]\nurl = \"{url}\"\nbranch = \"main\"\npoll_interval = \"2s\"\n{key}\n\
+             [build]\nmode = \"evaluate\"\n\n[paths]\nnix_bin = \"/usr/bin\"\n\n\
+             [health]\nwindow = \"{window}\"\nsettle = \"{settle}\"\n",
             self.host
         )
     }

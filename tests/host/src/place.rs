@@ -21,10 +21,11 @@ pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_default()
 }
 
-/// Cargo's target folder.
+/// Cargo's target folder: the one that the running program was built into.
 pub fn target() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => folder.into(),
+    let program = std::env::current_exe().unwrap_or_default();
+    match program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()) {
+        Some(folder) => folder.to_path_buf(),
         None => project().join("target"),
     }
 }

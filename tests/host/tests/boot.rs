@@ -107,3 +107,37 @@ fn arm(world: &World, closure: &str, default: &str) -> Result<()> {
     let entry = entries.iter().find(|entry| entry.toplevel == closure).expect("an entry");
     world.host.write("/boot/loader/oneshot", &entry.name)
 }
+
+#[test]
+fn a_unit_is_measured_with_all_of_its_processes() -> Result<()> {
+    let world = World::boot_with("measure", HostOptions::default(), |infra, _| {
+        infra.service(
+            "busy",
+            "sleep 1000 & i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exec sleep 1000",
+        )
+    })?;
+    let cpu = || world.host.unit_cpu("busy.service");
+    wait_until("some work", Duration::from_secs(10), || Ok(cpu()? > Duration::from_millis(50)))?;
+    assert!(world.host.unit_pss_kib("busy.service")? > 100);
+    assert!(world.host.unit_pss_kib("no-such.service").is_err());
+    Ok(())
+}
+
+#[test]
+fn the_observers_see_users_and_the_journal() -> Result<()> {
+    let world = World::boot("observers")?;
+    let host = &world.host;
+    assert!(host.run_as("alice", "id -nG")?.ok()?.contains("wheel"));
+    assert_eq!(
+        host.run_as("bob", "id -nG; pwd; echo \"$HOME\"")?.ok()?,
+        "bob\n/home/bob\n/home/bob"
+    );
+    assert_eq!(host.run_as("autodeploy", "pwd")?.ok()?, "/var/lib/autodeploy");
+    assert_eq!(host.run("exit 7")?.code(), 7);
+    assert!(host.run_limited("sleep 100", Duration::from_millis(300)).is_err(), "a limit ends it");
+    host.sh("printf 'MESSAGE=hello\\nAUTODEPLOY_EVENT=test\\n' | logger --journald")?;
+    let entries = host.journal("AUTODEPLOY_EVENT=test")?;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0]["MESSAGE"], "hello");
+    Ok(())
+}

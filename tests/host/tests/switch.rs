@@ -157,13 +157,15 @@ fn every_exit_code_has_its_reason() -> Result<()> {
 #[test]
 fn a_full_boot_disk_fails_the_loader_and_keeps_the_old_default() -> Result<()> {
     let options = HostOptions { boot_bytes: Some(128 * 1024), ..HostOptions::default() };
-    let world = World::boot_with("full-boot", options, |_, _| Ok(()))?;
+    let mut world = World::boot_with("full-boot", options, |_, _| Ok(()))?;
     let commit =
         world.forge.push("kernel", |infra| infra.set("kernel", &"x".repeat(200 * 1024)))?;
     let new = world.build(&commit)?;
     world.host.set_profile(&new)?;
     assert_eq!(world.host.switch(&new, "boot")?.code(), 1);
     assert_eq!(world.host.boot_default()?.toplevel, world.first_toplevel);
+    world.host.power_cut()?;
+    assert_eq!(world.host.boot_default()?.toplevel, world.first_toplevel, "read without power");
     Ok(())
 }
 

@@ -34,6 +34,7 @@ impl Host {
             root,
             console: folder.join("console.log"),
             binds: binds.iter().map(|bind| format!("--bind-ro={bind}")).collect(),
+            disks: Vec::new(),
             power: None,
             leader: None,
         };
@@ -45,11 +46,17 @@ impl Host {
         Ok(host)
     }
 
-    fn small_disk(&mut self, folder: &Path, inside: &str, bytes: Option<u64>) -> Result<()> {
+    fn small_disk(
+        &mut self,
+        folder: &Path,
+        inside: &'static str,
+        bytes: Option<u64>,
+    ) -> Result<()> {
         let Some(bytes) = bytes else { return Ok(()) };
         let outside = folder.join(format!("disk{}", inside.replace('/', "-")));
         disk::small(&outside, bytes)?;
         self.binds.push(format!("--bind={}:{inside}", outside.display()));
+        self.disks.push((inside, outside));
         Ok(())
     }
 

@@ -14,10 +14,15 @@ impl Host {
     /// Links that begin with a slash lead astray; [`Host::sh`] follows them inside.
     pub fn outside(&self, path: &str) -> PathBuf {
         let inner = path.trim_start_matches('/');
-        match self.leader {
-            Some(leader) => PathBuf::from(format!("/proc/{leader}/root")).join(inner),
-            None => self.root.join(inner),
+        if let Some(leader) = self.leader {
+            return PathBuf::from(format!("/proc/{leader}/root")).join(inner);
         }
+        let on_disk = self.disks.iter().find_map(|(place, disk)| {
+            let rest = path.strip_prefix(place)?;
+            (rest.is_empty() || rest.starts_with('/'))
+                .then(|| disk.join(rest.trim_start_matches('/')))
+        });
+        on_disk.unwrap_or_else(|| self.root.join(inner))
     }
 
     /// Reads a file.

@@ -43,6 +43,24 @@ impl Host {
         run::run(self.command().args(["/bin/sh", "-c", script, user, line]), COMMAND_LIMIT)
     }
 
+    /// Runs `autodeployctl` as root; its exit code is the caller's to judge.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub fn ctl(&self, arguments: &str) -> Result<Output> {
+        self.run(&format!("autodeployctl {arguments}"))
+    }
+
+    /// What `autodeployctl status --json` shows.
+    ///
+    /// # Errors
+    /// Fails when it gives no JSON.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let output = self.ctl("status --json")?;
+        serde_json::from_str(&output.stdout)
+            .with_context(|| format!("no status: {}", output.stderr))
+    }
+
     /// A command that enters the machine; the program and its arguments follow.
     ///
     /// A machine without power makes it fail when it is started.
@@ -51,7 +69,7 @@ impl Host {
         let mut command = Command::new("nsenter");
         command.args(["-t", &leader, "-a", "--"]);
         command.env_clear();
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("PATH", "/run/current-system/sw/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", "/root").env("LANG", "C.UTF-8").env("TERM", "dumb").env("PAGER", "cat");
         command
     }
