@@ -8,6 +8,7 @@
 pub mod base;
 pub mod cgroup;
 pub mod disk;
+pub mod follow;
 pub mod forge;
 pub mod host;
 pub mod infra;
