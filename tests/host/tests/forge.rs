@@ -28,7 +28,7 @@ fn the_host_reads_the_repository_over_every_scheme() -> Result<()> {
 #[test]
 fn a_lost_forge_is_lost_in_its_own_way() -> Result<()> {
     let mut world = World::boot("lost-forge")?;
-    let ask = "curl -sS --max-time 3 http://forge/git/infra.git/info/refs?service=git-upload-pack -o /dev/null";
+    let ask = "curl -sS --max-time 2 http://forge/git/infra.git/info/refs?service=git-upload-pack -o /dev/null";
     assert_eq!(world.host.run(ask)?.code(), 0);
     world.forge.stop_servers();
     assert_eq!(world.host.run(ask)?.code(), 7, "refused");
@@ -52,7 +52,7 @@ fn a_lost_forge_is_lost_in_its_own_way() -> Result<()> {
 
     world.forge.drip()?;
     let slow = format!(
-        "curl -sS --max-time 3 {} -o /dev/null -w '%{{size_download}}'",
+        "curl -sS --max-time 2 {} -o /dev/null -w '%{{size_download}}'",
         Scheme::Drip.url()
     );
     let output = world.host.run(&slow)?;

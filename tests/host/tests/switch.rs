@@ -88,9 +88,7 @@ fn a_one_shot_entry_is_booted_once() -> Result<()> {
 
 #[test]
 fn every_exit_code_has_its_reason() -> Result<()> {
-    let world = World::boot_with("exit-codes", HostOptions::default(), |infra, _| {
-        infra.set("switch-inhibitors", "{\"dbus-implementation\": \"dbus\", \"gone\": \"1\"}")
-    })?;
+    let world = World::boot("exit-codes")?;
     let (host, old) = (&world.host, &world.first_toplevel);
     assert_eq!(host.switch(old, "sideways")?.code(), 1);
 
@@ -114,25 +112,8 @@ fn every_exit_code_has_its_reason() -> Result<()> {
     );
     assert_eq!(host.switch(old, "test")?.code(), 0);
 
-    let commit = world.forge.push("another dbus", |infra| {
-        infra.unset("activate-hook");
-        infra.set("switch-inhibitors", "{\"dbus-implementation\": \"broker\", \"new\": \"1\"}")
-    })?;
-    let inhibited = world.build(&commit)?;
-    assert_eq!(host.switch(&inhibited, "test")?.code(), 1);
-    assert_eq!(host.switch(&inhibited, "check")?.code(), 1);
-    assert_eq!(host.switch(&inhibited, "boot")?.code(), 0);
-    assert_eq!(host.running_system()?, *old);
-    let forced = format!("NIXOS_NO_CHECK=1 {inhibited}/bin/switch-to-configuration test");
-    assert_eq!(host.run(&forced)?.code(), 0);
-    assert_eq!(host.switch(old, "test")?.code(), 1, "the way back is inhibited as well");
-    assert_eq!(
-        host.run(&format!("NIXOS_NO_CHECK=1 {old}/bin/switch-to-configuration test"))?.code(),
-        0
-    );
-
     let commit = world.forge.push("another init", |infra| {
-        infra.unset("switch-inhibitors");
+        infra.unset("activate-hook");
         infra.set("init-interface-version", "systemd 3")
     })?;
     let other_init = world.build(&commit)?;
@@ -151,6 +132,30 @@ fn every_exit_code_has_its_reason() -> Result<()> {
 
     host.write("/boot/broken", "")?;
     assert_eq!(host.switch(old, "boot")?.code(), 1);
+    Ok(())
+}
+
+#[test]
+fn inhibitors_refuse_the_way_there_and_the_way_back() -> Result<()> {
+    let world = World::boot_with("inhibitors", HostOptions::default(), |infra, _| {
+        infra.set("switch-inhibitors", "{\"dbus-implementation\": \"dbus\", \"gone\": \"1\"}")
+    })?;
+    let (host, old) = (&world.host, &world.first_toplevel);
+    let commit = world.forge.push("another dbus", |infra| {
+        infra.set("switch-inhibitors", "{\"dbus-implementation\": \"broker\", \"new\": \"1\"}")
+    })?;
+    let inhibited = world.build(&commit)?;
+    assert_eq!(host.switch(&inhibited, "test")?.code(), 1);
+    assert_eq!(host.switch(&inhibited, "check")?.code(), 1);
+    assert_eq!(host.switch(&inhibited, "boot")?.code(), 0);
+    assert_eq!(host.running_system()?, *old);
+    let forced = format!("NIXOS_NO_CHECK=1 {inhibited}/bin/switch-to-configuration test");
+    assert_eq!(host.run(&forced)?.code(), 0);
+    assert_eq!(host.switch(old, "test")?.code(), 1, "the way back is inhibited as well");
+    assert_eq!(
+        host.run(&format!("NIXOS_NO_CHECK=1 {old}/bin/switch-to-configuration test"))?.code(),
+        0
+    );
     Ok(())
 }
 
