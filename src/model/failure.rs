@@ -48,6 +48,7 @@ reasons! {
     WRONG_HOST = "wrong-host", "the closure belongs to another host";
     INVALID_PATH = "invalid-path", "the path is not valid in the Nix store";
     NO_CONFIGURATION = "no-configuration", "the closure has no readable configuration of autodeploy";
+    BAD_CONFIGURATION = "bad-configuration", "the configuration was refused";
     NO_WAY_BACK = "no-way-back", "the running system could not be brought back, so nothing was tried";
     STALE_REQUEST = "stale-request", "the request was made before the last boot, or for another running system";
     BAD_REQUEST = "bad-request", "the request could not be read";

@@ -1,0 +1,222 @@
+//! All keys together: the settings, the rules between keys, and the warnings.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::checks;
+use crate::config::document::Document;
+use crate::config::problem::{Complaint, Problem};
+use crate::config::reading::Reading;
+use crate::config::rule;
+use crate::config::settings::{
+    Activation, Build, BuildMode, Control, Drift, Health, History, LastResort, Paths, Reboot,
+    Settings, Severity, Source,
+};
+use crate::config::span::shown;
+
+/// A socket's path has at most 107 bytes, and `/control` comes after the directory.
+const LONGEST_RUNTIME_DIR_BYTES: usize = 99;
+
+/// Reads every key; what is wrong is in the second part, and has its default in the first.
+pub fn read(document: Document, host_name: &str) -> (Settings, Vec<Problem>) {
+    let mut reading = Reading::new(document);
+    let host = host(&mut reading, host_name);
+    let mut settings = Settings {
+        source: source(&mut reading),
+        build: build(&mut reading, &host),
+        activation: activation(&mut reading),
+        health: health(&mut reading),
+        control: Control { group: text(&mut reading, "control.group") },
+        history: History { keep: reading.number("history.keep").try_into().unwrap_or(u32::MAX) },
+        paths: paths(&mut reading),
+        warnings: Vec::new(),
+        host,
+    };
+    trust(&mut reading);
+    remote_rules(&mut reading, &settings.source);
+    health_rules(&mut reading, &settings.health);
+    path_rules(&mut reading, &settings.paths);
+    settings.warnings = warnings(&settings);
+    (settings, reading.document.problems)
+}
+
+/// Returns a text that is required or has a default; what is missing was noted.
+fn text(reading: &mut Reading, path: &str) -> String {
+    reading.text(path).unwrap_or_default()
+}
+
+fn host(reading: &mut Reading, host_name: &str) -> String {
+    if let Some(host) = reading.text("host") {
+        return host;
+    }
+    if reading.line("host").is_none()
+        && let Err(complaint) = rule::host(host_name)
+    {
+        let says = format!("is not set, and the machine's host name {}", complaint.says);
+        reading.note("host", Complaint::new(says).hint("set `host` to the name in the flake"));
+    }
+    host_name.to_owned()
+}
+
+fn source(reading: &mut Reading) -> Source {
+    let introduction = reading.text("trust.introduction");
+    Source {
+        url: text(reading, "source.url"),
+        branch: text(reading, "source.branch"),
+        poll_interval: reading.span("source.poll_interval"),
+        ssh_key_file: reading.path("source.ssh_key_file"),
+        token_file: reading.path("source.token_file"),
+        username: text(reading, "source.username"),
+        known_hosts_file: reading.path("source.known_hosts_file").unwrap_or_default(),
+        stale_after: reading.span("source.stale_after"),
+        fetch_timeout: reading.span("source.fetch_timeout"),
+        max_fetch_bytes: reading.number("source.max_fetch_bytes"),
+        introduction: introduction.and_then(|commit| commit.parse().ok()),
+    }
+}
+
+/// Reads what has only one value in this release.
+fn trust(reading: &mut Reading) {
+    reading.choice("trust.signatures", &[("off", ())]);
+    reading.choice("trust.closures", &[("any", ())]);
+}
+
+fn build(reading: &mut Reading, host: &str) -> Build {
+    let modes = [("auto", BuildMode::Auto), ("evaluate", BuildMode::Evaluate)];
+    let default = || format!("nixosConfigurations.\"{host}\".config.system.build.toplevel");
+    Build {
+        mode: reading.choice("build.mode", &modes).unwrap_or(BuildMode::Auto),
+        attribute: reading.text("build.attribute").unwrap_or_else(default),
+        subdirectory: text(reading, "build.subdirectory"),
+        submodules: reading.flag("build.submodules"),
+        substitute_only: reading.flag("build.substitute_only"),
+        evaluation_timeout: reading.span("build.evaluation_timeout"),
+        build_timeout: reading.span("build.build_timeout"),
+    }
+}
+
+fn activation(reading: &mut Reading) -> Activation {
+    let reboot = reading.choice("activation.reboot", &[("never", Reboot::Never)]);
+    let resorts = [("reboot", LastResort::Reboot), ("alarm", LastResort::Alarm)];
+    let last_resort = reading.choice("activation.last_resort", &resorts);
+    let drifts = [("report", Drift::Report), ("hold", Drift::Hold), ("restore", Drift::Restore)];
+    Activation {
+        switch_timeout: reading.span("activation.switch_timeout"),
+        reboot: reboot.unwrap_or(Reboot::Never),
+        last_resort: last_resort.unwrap_or(LastResort::Reboot),
+        drift: reading.choice("activation.drift", &drifts).unwrap_or(Drift::Report),
+    }
+}
+
+fn health(reading: &mut Reading) -> Health {
+    Health {
+        window: reading.span("health.window"),
+        settle: reading.span("health.settle"),
+        checks: checks::read(reading),
+    }
+}
+
+fn paths(reading: &mut Reading) -> Paths {
+    let mut path = |key: &str| reading.path(key).unwrap_or_default();
+    Paths {
+        state_dir: path("paths.state_dir"),
+        activator_state_dir: path("paths.activator_state_dir"),
+        runtime_dir: path("paths.runtime_dir"),
+        report_dir: path("paths.report_dir"),
+        system_profile: path("paths.system_profile"),
+        nix_bin: path("paths.nix_bin"),
+    }
+}
+
+fn remote_rules(reading: &mut Reading, source: &Source) {
+    if source.url.starts_with("ssh://")
+        && source.ssh_key_file.is_none()
+        && reading.line("source.ssh_key_file").is_none()
+    {
+        let hint = "an SSH agent is not asked: name the file of a private key without passphrase";
+        let complaint = Complaint::new("is missing, and `source.url` is `ssh://`").hint(hint);
+        reading.note("source.ssh_key_file", complaint);
+    }
+    if source.token_file.is_some() && !source.url.starts_with("http") && !source.url.is_empty() {
+        let complaint = Complaint::new("is only used with `https://`");
+        reading.note("source.token_file", complaint);
+    }
+    if source.stale_after < source.poll_interval {
+        let says = format!(
+            "is `{}`: must not be below `source.poll_interval`, which is `{}`",
+            shown(source.stale_after),
+            shown(source.poll_interval)
+        );
+        reading.note("source.stale_after", Complaint::new(says));
+    }
+}
+
+fn health_rules(reading: &mut Reading, health: &Health) {
+    below_window(reading, "health.settle", (health.settle, health.window));
+    for (name, check) in &health.checks {
+        let path = format!("health.checks.{name}.timeout");
+        below_window(reading, &path, (check.timeout, health.window));
+    }
+}
+
+fn below_window(reading: &mut Reading, path: &str, (given, window): (Duration, Duration)) {
+    if given >= window {
+        let says = format!(
+            "is `{}`: must be below `health.window`, which is `{}`",
+            shown(given),
+            shown(window)
+        );
+        // Of two keys, the one that was written down is to be changed.
+        let at = if reading.line(path).is_some() { path } else { "health.window" };
+        let line = reading.line(at);
+        let problem = Problem::of(path, line, Complaint::new(says));
+        reading.document.problems.push(problem);
+    }
+}
+
+/// The agent may write in its own directories; nothing of the activator's may lie in them.
+fn path_rules(reading: &mut Reading, paths: &Paths) {
+    let agents = [("paths.state_dir", &paths.state_dir), ("paths.runtime_dir", &paths.runtime_dir)];
+    let roots = [
+        ("paths.activator_state_dir", &paths.activator_state_dir),
+        ("paths.report_dir", &paths.report_dir),
+    ];
+    for (key, directory) in roots {
+        for (other_key, other) in agents {
+            if directory.starts_with(other) || other.starts_with(directory) {
+                let says = format!("and `{other_key}` must not lie in each other");
+                reading.note(key, Complaint::new(says).hint("only root may write to the first"));
+            }
+        }
+    }
+    if length(&paths.runtime_dir) > LONGEST_RUNTIME_DIR_BYTES {
+        let says = format!("must be at most {LONGEST_RUNTIME_DIR_BYTES} bytes long");
+        reading.note("paths.runtime_dir", Complaint::new(says));
+    }
+}
+
+fn length(path: &Path) -> usize {
+    path.as_os_str().len()
+}
+
+/// Says what is allowed and still not good.
+fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = vec![
+        "`trust.signatures` is `off`: whoever can push to the branch decides what this machine runs"
+            .to_owned(),
+    ];
+    if settings.source.url.starts_with("http://") {
+        let who = "anybody between this machine and the remote";
+        warnings.push(format!("`source.url` is `http://`: {who} can change what is deployed"));
+        if settings.source.token_file.is_some() {
+            warnings.push(format!("`source.url` is `http://`: {who} can read the token"));
+        }
+    }
+    if !settings.health.checks.values().any(|check| check.severity == Severity::Required) {
+        warnings.push(
+            "no check but the built-in ones decides: see `health.checks` in the documentation"
+                .to_owned(),
+        );
+    }
+    warnings
+}
