@@ -5,4 +5,12 @@
 
 pub mod ask;
 pub mod deployment;
+#[cfg(feature = "client")]
+pub mod proxy;
 pub mod status;
+
+/// The socket's name in `paths.runtime_dir`.
+pub const SOCKET: &str = "control";
+
+/// The name of the interface.
+pub const INTERFACE: &str = "org.autodeploy.Control";

@@ -1,6 +1,7 @@
 //! What may be asked of the agent, and how it refuses.
 
 use serde::{Deserialize, Serialize};
+use zlink::introspect::{self, CustomType, Type};
 
 use crate::control::deployment::Details;
 use crate::control::status::{Status, Summary};
@@ -81,9 +82,46 @@ pub enum Told {
     },
 }
 
-/// Why the agent does not do it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The answer to an order, on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Taken {
+    /// The deployment that it concerns; null if there is nothing to do.
+    pub deployment: Option<i64>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What a person says about the trial that is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "lowercase")]
+#[zlink(rename_all = "lowercase")]
+pub enum Word {
+    /// It works.
+    Confirm,
+    /// Go back.
+    Abort,
+}
+
+impl From<Word> for crate::handover::answer::Word {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Confirm => Self::Confirm,
+            Word::Abort => Self::Abort,
+        }
+    }
+}
+
+/// Why it is not done.
+#[derive(Clone, Debug, PartialEq, Eq, zlink::ReplyError, introspect::ReplyError)]
+#[zlink(interface = "org.autodeploy.Control")]
 pub enum Refusal {
+    /// Whoever asks may look, and not act. The server says this before the loop is asked.
+    NotAllowed {
+        /// One sentence.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// There is no such deployment, generation or closure.
     NotFound {
         /// One sentence.
@@ -107,4 +145,16 @@ pub enum Refusal {
         /// What to do.
         hint: String,
     },
+}
+
+impl Refusal {
+    /// Returns the sentence and what to do.
+    pub fn words(&self) -> (&str, &str) {
+        match self {
+            Refusal::NotAllowed { message, hint }
+            | Refusal::NotFound { message, hint }
+            | Refusal::NotPossible { message, hint }
+            | Refusal::Failed { message, hint, .. } => (message, hint),
+        }
+    }
 }

@@ -1,11 +1,19 @@
 //! `ListDeployments` and `ShowDeployment`: the history.
 
 use serde::{Deserialize, Serialize};
+use zlink::introspect::{CustomType, Type};
 
 use crate::control::status::Summary;
 
+/// The answer to `ListDeployments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Listed {
+    /// Newest first.
+    pub deployments: Vec<Summary>,
+}
+
 /// All that is known of one deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Details {
     /// The same as in a list.
     pub summary: Summary,
@@ -32,7 +40,7 @@ pub struct Details {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Event {
     /// RFC 3339, UTC.
     pub at: String,
@@ -43,7 +51,7 @@ pub struct Event {
 }
 
 /// How a check was last seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Check {
     /// Its name.
     pub name: String,
@@ -60,7 +68,7 @@ pub struct Check {
 }
 
 /// What was collected before a revert.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Evidence {
     /// What it is about.
     pub about: String,

@@ -1,11 +1,12 @@
 //! `GetStatus`: everything that is true now, in one value.
 
 use serde::{Deserialize, Serialize};
+use zlink::introspect::{CustomType, Type};
 
 use crate::control::deployment::Check;
 
 /// The answer to "how is this machine?". Times are RFC 3339 in UTC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Status {
     /// The host's name in the flake.
     pub host: String,
@@ -32,7 +33,7 @@ pub struct Status {
 }
 
 /// A system, and where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Running {
     /// Its store path.
     pub toplevel: String,
@@ -43,7 +44,7 @@ pub struct Running {
 }
 
 /// The remote, as last seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Remote {
     /// Where; without a password.
     pub url: String,
@@ -60,7 +61,7 @@ pub struct Remote {
 }
 
 /// A deployment in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Summary {
     /// Its number.
     pub id: i64,
@@ -81,7 +82,7 @@ pub struct Summary {
 }
 
 /// A closure that is not tried again by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Blocked {
     /// Its store path.
     pub toplevel: String,
@@ -94,7 +95,7 @@ pub struct Blocked {
 }
 
 /// Something that holds back the next trial.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Gate {
     /// `paused`, `remote-unreachable`, `blocked`, `staged-by-hand`, `reboot-needed`, `drift`, `retry`.
     pub kind: String,
@@ -105,7 +106,7 @@ pub struct Gate {
 }
 
 /// Whether the closure that is wanted has to be booted, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct RebootNeeded {
     /// Whether.
     pub needed: bool,
