@@ -12,6 +12,7 @@ pub mod follow;
 pub mod forge;
 pub mod host;
 pub mod infra;
+pub mod measure;
 pub mod network;
 pub mod package;
 pub mod place;

@@ -1,0 +1,65 @@
+//! What `make bench` measures; each function boots a machine of its own and adds its figures.
+
+mod idle;
+mod revert;
+mod switch;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::host::HostOptions;
+use crate::infra::Infra;
+use crate::package;
+use crate::place;
+use crate::world::World;
+
+pub use idle::idle;
+pub use revert::revert;
+pub use switch::{switch_large, switch_small};
+
+/// Figures by name.
+pub type Figures = BTreeMap<&'static str, f64>;
+
+/// How large the release binaries are, stripped as they are built.
+///
+/// # Errors
+/// Fails when they are not built.
+pub fn sizes(figures: &mut Figures) -> Result<()> {
+    for (figure, name) in [
+        ("agent_binary_mib", "autodeployd"),
+        ("activator_binary_mib", "autodeploy-activate"),
+        ("client_binary_mib", "autodeployctl"),
+    ] {
+        let path = place::target().join("release").join(name);
+        let size = fs::metadata(&path).with_context(|| format!("no `{}`", path.display()))?.len();
+        figures.insert(figure, size as f64 / f64::from(1 << 20));
+    }
+    Ok(())
+}
+
+/// Where the timed stand-in writes when it was started: nanoseconds of the wall clock, a line each.
+const STARTED: &str = "/run/switch-started";
+
+/// The stand-in for `switch-to-configuration`, which notes first of all when it was started.
+fn timed_stand_in() -> Result<String> {
+    let text = fs::read_to_string(place::resource("stand-in/switch-to-configuration"))?;
+    let (interpreter, rest) = text.split_once('\n').context("an empty stand-in")?;
+    let note = format!("import time; open('{STARTED}', 'a').write(f'{{time.time_ns()}}\\n')");
+    Ok(format!("{interpreter}\n{note}\n{rest}"))
+}
+
+/// Boots a machine with the release binaries, a timed switch and a configuration.
+fn boot(label: &str, config: impl FnOnce(&Infra) -> String) -> Result<World> {
+    World::boot_with(label, HostOptions::default(), |infra, host| {
+        infra.autodeploy(&package::put(host, &place::target().join("release"), "")?)?;
+        infra.set("stand-in/switch-to-configuration", &timed_stand_in()?)?;
+        infra.config(&config(infra))
+    })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,116 @@
+//! From `run-now` to the exec of `switch-to-configuration`, against the same by hand.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{Figures, STARTED, boot, median};
+use crate::wait::wait_until;
+use crate::world::World;
+
+const ROUNDS: usize = 7;
+const LIMIT: Duration = Duration::from_secs(300);
+const URL: &str = "http://forge/git/infra.git";
+
+/// By hand: one `git fetch`, one `nix eval`, one `nix-store --realise`, as the agent's own user.
+const BY_HAND: &str = r#"
+cd ~/by-hand
+begin=$(date +%s%N)
+git fetch -q origin main
+commit=$(git rev-parse FETCH_HEAD)
+drv=$(nix eval --raw --no-update-lock-file "git+file://$HOME/by-hand?rev=$commit#nixosConfigurations.\"box\".config.system.build.toplevel.drvPath")
+nix-store --realise "$drv" --add-root ~/by-hand-root >/dev/null
+end=$(date +%s%N)
+echo $(( (end - begin) / 1000 ))
+"#;
+
+/// Measures a repository of a few files.
+///
+/// # Errors
+/// Fails when the machine cannot be booted or a commit is not deployed.
+pub fn switch_small(figures: &mut Figures) -> Result<()> {
+    let (ours, by_hand) = measure("bench-small", |_| Ok(()))?;
+    figures.insert("switch_small_by_hand_ms", by_hand);
+    figures.insert("switch_extra_ms_small", ours - by_hand);
+    Ok(())
+}
+
+/// Measures a repository of 20,000 commits and 5,000 files.
+///
+/// # Errors
+/// As [`switch_small`].
+pub fn switch_large(figures: &mut Figures) -> Result<()> {
+    let (ours, by_hand) = measure("bench-large", grow)?;
+    figures.insert("switch_large_by_hand_ms", by_hand);
+    figures.insert("switch_overhead_ratio_large", ours / by_hand);
+    Ok(())
+}
+
+/// Gives the medians of ours and of the same by hand, in milliseconds, each from nothing: what one
+/// of them brought into the store is collected before the other begins.
+fn measure(label: &str, prepare: fn(&World) -> Result<()>) -> Result<(f64, f64)> {
+    let world = boot(label, |infra| {
+        let config = infra.default_config(URL, "20s", "1s");
+        config.replace("poll_interval = \"2s\"", "poll_interval = \"10h\"")
+    })?;
+    prepare(&world)?;
+    world.host.sh("autodeployctl run-now")?;
+    as_agent(
+        &world,
+        &format!(
+            "git init -q -b main ~/by-hand; cd ~/by-hand; git remote add origin {URL}; git fetch -q origin main"
+        ),
+    )?;
+    let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        world.forge.push("round", |infra| infra.etc("round", &round.to_string()))?;
+        let micros: f64 = as_agent(&world, BY_HAND)?.parse().context("no time by hand")?;
+        by_hand.push(micros / 1000.0);
+        as_agent(&world, "rm -f ~/by-hand-root")?;
+        world.host.sh("nix-collect-garbage -q 2>/dev/null; sync")?;
+        ours.push(run_now(&world)?);
+    }
+    Ok((median(ours), median(by_hand)))
+}
+
+/// Lets the agent deploy the tip, and gives the milliseconds from the command to the switch.
+fn run_now(world: &World) -> Result<f64> {
+    let text = world.host.sh(&format!(
+        "rm -f {STARTED}; date +%s%N; autodeployctl run-now >/dev/null; head -1 {STARTED}"
+    ))?;
+    let times: Vec<f64> = text.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    let [begin, end] = times[..] else { anyhow::bail!("no switch was started: {text}") };
+    wait_until("idle", LIMIT, || Ok(world.host.status()?["phase"] == "idle"))?;
+    Ok((end - begin) / 1e6)
+}
+
+fn as_agent(world: &World, script: &str) -> Result<String> {
+    world.host.run_as("autodeploy", script)?.ok()
+}
+
+/// Makes 20,000 commits and 5,000 files, quickly.
+fn grow(world: &World) -> Result<()> {
+    let infra = &world.forge.infra;
+    for number in 0..5000 {
+        infra.write(&format!("data/{:02}/{number}", number % 100), &format!("{number}\n"))?;
+    }
+    infra.commit("five thousand files")?;
+    let tip = infra.git(&["rev-parse", "HEAD"])?;
+    let mut stream = String::new();
+    for number in 0..20_000 {
+        let date = 1_600_000_000 + number;
+        let from = if number == 0 { format!("from {tip}\n") } else { String::new() };
+        stream += &format!(
+            "commit refs/heads/main\ncommitter Test <test@forge> {date} +0000\ndata 1\n.\n{from}M 100644 inline counter\ndata {}\n{number}\n",
+            number.to_string().len()
+        );
+    }
+    let file = infra.path.with_extension("stream");
+    std::fs::write(&file, stream)?;
+    crate::run::shell(&format!(
+        "cd '{0}'; git -c safe.directory='*' fast-import --quiet --force < '{1}'; git reset -q --hard main",
+        infra.path.display(),
+        file.display()
+    ))?;
+    world.forge.push_as_it_is(&["--force"])
+}
