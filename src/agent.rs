@@ -1,4 +1,5 @@
 //! `autodeployd`: the unprivileged loop that polls, fetches, verifies, resolves, realises, decides
 //! and remembers.
 
+pub mod control;
 pub mod inbox;

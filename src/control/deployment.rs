@@ -27,8 +27,6 @@ pub struct Details {
     pub old_toplevel: Option<String>,
     /// The generation that keeping made or moved to.
     pub generation: Option<i64>,
-    /// The first line of the commit's message, escaped.
-    pub subject: Option<String>,
     /// How often it was tried.
     pub attempts: i64,
     /// What happened, oldest first.

@@ -79,6 +79,9 @@ pub struct Summary {
     pub started_at: String,
     /// When it ended.
     pub finished_at: Option<String>,
+    /// The first line of the commit's message, escaped.
+    #[serde(default)]
+    pub subject: Option<String>,
 }
 
 /// A closure that is not tried again by itself.
