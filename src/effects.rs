@@ -4,6 +4,14 @@
 
 pub mod clock;
 pub mod files;
+#[cfg(feature = "client")]
+pub mod generations;
 #[cfg(any(feature = "agent", feature = "activator"))]
 pub mod journal;
 pub mod process;
+#[cfg(feature = "client")]
+pub mod programs;
+#[cfg(feature = "agent")]
+pub mod socket;
+#[cfg(feature = "agent")]
+pub mod users;

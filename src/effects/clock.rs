@@ -14,6 +14,11 @@ pub fn now_text() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// Returns the wall clock's time and the time zone of whoever reads it (`TZ`, else the machine's).
+pub fn local() -> (jiff::Timestamp, jiff::tz::TimeZone) {
+    (jiff::Timestamp::now(), jiff::tz::TimeZone::system())
+}
+
 /// Returns the milliseconds since boot, suspend included.
 pub fn boottime_ms() -> u64 {
     reading(ClockId::CLOCK_BOOTTIME).as_millis() as u64

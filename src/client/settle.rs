@@ -1,0 +1,20 @@
+//! `autodeployctl block`, `unblock`, `pause` and `resume`: orders that are done when they are
+//! answered.
+
+use std::path::Path;
+
+use crate::client::exit::Exit;
+use crate::client::failed::Failed;
+use crate::client::link::{Link, Order};
+use crate::client::output;
+use crate::client::render::words;
+
+/// Gives the order and says what autodeployd says.
+///
+/// # Errors
+/// It was refused, or autodeployd is not there.
+pub async fn run(socket: &Path, order: Order) -> Result<Exit, Failed> {
+    let taken = Link::open(socket).await?.order(&order).await?;
+    output::print(&format!("{}\n", words::line(&taken.message)))?;
+    Ok(Exit::Done)
+}
