@@ -6,11 +6,20 @@ pub mod clock;
 pub mod files;
 #[cfg(feature = "client")]
 pub mod generations;
+#[cfg(feature = "agent")]
+pub mod git;
+#[cfg(feature = "agent")]
+pub mod halt;
+#[cfg(any(feature = "agent", feature = "activator"))]
+pub mod journal;
 #[cfg(any(feature = "agent", feature = "activator"))]
 pub mod journal;
 pub mod process;
+pub mod process;
 #[cfg(feature = "client")]
 pub mod programs;
+#[cfg(feature = "agent")]
+pub mod remote;
 #[cfg(feature = "agent")]
 pub mod socket;
 #[cfg(feature = "agent")]

@@ -1,0 +1,51 @@
+//! PURE: what the agent asks its Git child, and how that answers. Both are the same binary, so
+//! these need no versions.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::effects::git::Want;
+use crate::effects::remote::Remote;
+use crate::model::commit::CommitId;
+use crate::model::failure::Failure;
+
+/// One question.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// Where is the branch? A commit.
+    Poll { remote: Remote, home: PathBuf },
+    /// Bring it: [`crate::effects::git::Fetched`].
+    Fetch { repository: PathBuf, home: PathBuf, remote: Remote, want: Want, max_bytes: u64 },
+    /// [`crate::effects::git::Lineage`]
+    Lineage { repository: PathBuf, want: Want },
+    /// Which of these does it contain? Commits.
+    Contains { repository: PathBuf, tip: CommitId, of: Vec<CommitId> },
+    /// Hold exactly these by refs.
+    Keep { repository: PathBuf, commits: Vec<CommitId> },
+    /// Is everything of the tip's tree there and right?
+    Check { repository: PathBuf, tip: CommitId },
+}
+
+impl Ask {
+    /// Tells whether the answer depends on our own repository.
+    pub fn reads_our_repository(&self) -> bool {
+        match self {
+            Ask::Poll { .. } => false,
+            Ask::Fetch { .. }
+            | Ask::Lineage { .. }
+            | Ask::Contains { .. }
+            | Ask::Keep { .. }
+            | Ask::Check { .. } => true,
+        }
+    }
+}
+
+/// One answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer<T> {
+    /// It worked.
+    Done(T),
+    /// It did not.
+    Failed(Failure),
+}

@@ -1,0 +1,267 @@
+//! The agent's own repository: made, opened, swept, looked over.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use git2::{
+    ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags, Signature,
+    Time,
+};
+
+use crate::effects::git::says;
+use crate::model::commit::CommitId;
+use crate::model::failure::Failure;
+
+/// The ref that holds the branch's tip.
+pub const TIP: &str = "refs/autodeploy/tip";
+
+/// Where the refs are that hold other commits.
+const KEPT: &str = "refs/autodeploy/kept/";
+
+/// The branch that HEAD is on, and that nobody moves.
+const HEAD: &str = "refs/heads/autodeploy";
+
+const CHECKSUM_BYTES: usize = 20;
+
+/// How closely a tree is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Folders are read, files only looked up.
+    Existence,
+    /// Files are read as well, and compared with their names.
+    Contents,
+}
+
+/// Opens the repository.
+///
+/// # Errors
+/// `clone-damaged`, also when there is none.
+pub fn open(path: &Path) -> Result<Repository, Failure> {
+    // Not one that lies further up, and no `.git` file that leads elsewhere.
+    let flags = RepositoryOpenFlags::NO_SEARCH;
+    let none: [&Path; 0] = [];
+    let own = Repository::open_ext(path, flags, none).map_err(|error| says::own(path, &error))?;
+    if own.is_bare() || own.path() != path.join(".git") {
+        return Err(says::damaged(path, "it is not laid out as autodeploy does"));
+    }
+    own.head().map_err(|error| says::own(path, &error))?;
+    Ok(own)
+}
+
+/// Opens the repository, or makes it where there is nothing.
+///
+/// # Errors
+/// `clone-damaged`, or it could not be made.
+pub fn open_or_make(path: &Path) -> Result<Repository, Failure> {
+    let nothing = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    if nothing {
+        make(path)?;
+    }
+    open(path)
+}
+
+/// Makes it beside its place and moves it there whole.
+fn make(path: &Path) -> Result<(), Failure> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let temporary = Path::new(&name);
+    let failed = |cause: &str| {
+        says::full_disk(path).unwrap_or_else(|| {
+            let message = format!("could not make the repository `{}`: {cause}", path.display());
+            Failure::new(crate::model::failure::Reason::INTERNAL, message)
+                .hint("does its directory belong to the agent's user?")
+        })
+    };
+    if temporary.exists() {
+        fs::remove_dir_all(temporary).map_err(|error| failed(&error.to_string()))?;
+    }
+    fill(temporary).map_err(|error| failed(error.message()))?;
+    fs::rename(temporary, path).map_err(|error| failed(&error.to_string()))
+}
+
+fn fill(path: &Path) -> Result<(), git2::Error> {
+    let mut options = RepositoryInitOptions::new();
+    options.external_template(false).initial_head(HEAD).no_reinit(true).mkpath(true);
+    let own = Repository::init_opts(path, &options)?;
+    // A pack that a power cut has emptied would have to be fetched again.
+    own.config()?.set_bool("core.fsyncObjectFiles", true)?;
+    let nobody = Signature::new("autodeploy", "autodeploy@localhost", &Time::new(0, 0))?;
+    let empty = own.treebuilder(None)?.write()?;
+    let tree = own.find_tree(empty)?;
+    let why =
+        "HEAD stands here, because Nix wants one; see the remote's commits under refs/autodeploy";
+    own.commit(Some(HEAD), &nobody, &nobody, why, &tree, &[])?;
+    Ok(())
+}
+
+/// Takes away what killed children left behind: locks, which would stop us for ever, and half
+/// packs, which would fill the disk. Only one child writes at a time. What cannot be taken away
+/// shows soon enough.
+pub fn sweep(own: &Repository) {
+    let git = own.path();
+    for directory in ["", "refs/heads", "refs/autodeploy", "refs/autodeploy/kept"] {
+        remove_where(&git.join(directory), |name| name.ends_with(".lock"));
+    }
+    let packs = git.join("objects/pack");
+    remove_where(&packs, |name| {
+        // libgit2 moves the index to its place first, then the pack.
+        let alone = name.strip_suffix(".idx").map(|stem| packs.join(format!("{stem}.pack")));
+        name.contains("_git2_") || alone.is_some_and(|pack| !pack.exists())
+    });
+}
+
+fn remove_where(directory: &Path, matches: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(&matches) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Compares the end of each pack with what its index says: cheap, and finds every pack that was
+/// cut short.
+///
+/// # Errors
+/// `clone-damaged`
+pub fn compare_packs(own: &Repository) -> Result<(), Failure> {
+    let packs = own.path().join("objects/pack");
+    for entry in fs::read_dir(&packs).into_iter().flatten().flatten() {
+        let index = entry.path();
+        if index.extension().is_some_and(|extension| extension == "idx") {
+            let pack = index.with_extension("pack");
+            let ends = (tail::<CHECKSUM_BYTES>(&pack), tail::<{ 2 * CHECKSUM_BYTES }>(&index));
+            let agree = match ends {
+                (Ok(pack), Ok(index)) => pack[..] == index[..CHECKSUM_BYTES],
+                _ => false,
+            };
+            if !agree {
+                let cause = format!("`{}` is not whole", pack.display());
+                return Err(says::damaged(place(own), &cause));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tail<const BYTES: usize>(path: &Path) -> std::io::Result<[u8; BYTES]> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-(BYTES as i64)))?;
+    let mut bytes = [0; BYTES];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Returns the directory that `.git` is in.
+pub fn place(own: &Repository) -> &Path {
+    own.path().parent().unwrap_or(own.path())
+}
+
+/// Tells whether the commit is there and readable.
+pub fn has(own: &Repository, commit: &CommitId) -> bool {
+    oid(commit).is_ok_and(|oid| own.find_commit(oid).is_ok())
+}
+
+/// Returns libgit2's form of a name.
+///
+/// # Errors
+/// It is a SHA-256 name.
+pub fn oid(commit: &CommitId) -> Result<Oid, git2::Error> {
+    Oid::from_str(commit.as_str())
+}
+
+/// Returns our form of a name.
+///
+/// # Errors
+/// Never, with the names that libgit2 has.
+pub fn commit_id(own: &Path, oid: Oid) -> Result<CommitId, Failure> {
+    oid.to_string().parse().map_err(|error| says::damaged(own, &format!("{error}")))
+}
+
+/// Points the ref of the tip there.
+///
+/// # Errors
+/// The repository is damaged or cannot be written.
+pub fn hold_tip(own: &Repository, tip: &CommitId) -> Result<(), Failure> {
+    oid(tip)
+        .and_then(|oid| own.reference(TIP, oid, true, "fetched"))
+        .map(|_| ())
+        .map_err(|error| says::own(place(own), &error))
+}
+
+/// Holds exactly these commits by refs, as far as they are there.
+///
+/// # Errors
+/// The repository is damaged or cannot be written.
+pub fn keep_only(own: &Repository, commits: &[CommitId]) -> Result<(), Failure> {
+    sweep(own);
+    hold_only(own, commits).map_err(|error| says::own(place(own), &error))
+}
+
+fn hold_only(own: &Repository, commits: &[CommitId]) -> Result<(), git2::Error> {
+    let mut wanted: HashSet<String> = HashSet::new();
+    for commit in commits.iter().filter(|commit| has(own, commit)) {
+        let name = format!("{KEPT}{commit}");
+        own.reference(&name, oid(commit)?, true, "kept")?;
+        wanted.insert(name);
+    }
+    for reference in own.references_glob(&format!("{KEPT}*"))? {
+        let mut reference = reference?;
+        if !reference.name().is_ok_and(|name| wanted.contains(name)) {
+            reference.delete()?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads all that the tip's tree holds.
+///
+/// # Errors
+/// `clone-damaged`
+pub fn check(own: &Repository, tip: &CommitId) -> Result<(), Failure> {
+    compare_packs(own)?;
+    complete(own, tip, Depth::Contents)
+}
+
+/// Looks at everything in the tip's tree. Submodules are not in here.
+///
+/// # Errors
+/// `clone-damaged`, with what is missing.
+pub fn complete(own: &Repository, tip: &CommitId, depth: Depth) -> Result<(), Failure> {
+    match missing(own, tip, depth) {
+        Ok(None) => Ok(()),
+        Ok(Some(object)) => {
+            let cause = format!("object `{object}` of commit `{}` is missing", tip.short());
+            Err(says::damaged(place(own), &cause))
+        }
+        Err(error) if error.code() == ErrorCode::NotFound => {
+            Err(says::damaged(place(own), error.message()))
+        }
+        Err(error) => Err(says::own(place(own), &error)),
+    }
+}
+
+fn missing(own: &Repository, tip: &CommitId, depth: Depth) -> Result<Option<Oid>, git2::Error> {
+    let odb = own.odb()?;
+    let mut waiting = vec![own.find_commit(oid(tip)?)?.tree_id()];
+    let mut seen: HashSet<Oid> = waiting.iter().copied().collect();
+    while let Some(folder) = waiting.pop() {
+        // Reading an object compares it with its name.
+        let tree = own.find_tree(folder)?;
+        for entry in &tree {
+            match entry.kind() {
+                Some(ObjectType::Tree) if seen.insert(entry.id()) => waiting.push(entry.id()),
+                Some(ObjectType::Blob) if depth == Depth::Contents => {
+                    odb.read(entry.id())?;
+                }
+                Some(ObjectType::Blob) if !odb.exists(entry.id()) => return Ok(Some(entry.id())),
+                _ => (),
+            }
+        }
+    }
+    Ok(None)
+}
