@@ -12,9 +12,6 @@ pub mod git;
 pub mod halt;
 #[cfg(any(feature = "agent", feature = "activator"))]
 pub mod journal;
-#[cfg(any(feature = "agent", feature = "activator"))]
-pub mod journal;
-pub mod process;
 pub mod process;
 #[cfg(feature = "client")]
 pub mod programs;
