@@ -1,1 +1,421 @@
-//! (room)
+//! What root remembers across restarts and boots: `trial.json`.
+//!
+//! Every phase stands in here, fsynced, before it is acted on. Unknown fields are kept, because a
+//! revert brings the previous release back to a file that a newer one wrote. A file that cannot be
+//! read, or of a newer major version, is not guessed at: [`parse`] says so, and the caller sets it
+//! aside.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::activator::judgement::Judgement;
+use crate::activator::trial::Policy;
+use crate::activator::trial::phase::{End, Mark, Phase};
+use crate::config::settings::LastResort;
+use crate::handover::report::{CheckReport, Evidence, Kept, Reverted, Step};
+use crate::handover::request::Request;
+use crate::model::generation::Generation;
+use crate::model::store_path::StorePath;
+
+/// The file's name in `paths.activator_state_dir`.
+pub const FILE: &str = "trial.json";
+
+/// The largest record that is read, in bytes.
+pub const LARGEST_BYTES: u64 = 16 << 20;
+
+/// The major version that this release writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// How many refused closures and counts are kept; the oldest go first.
+const REMEMBERED: usize = 1000;
+
+/// How many phases of one trial are kept; the first ones say where it came from, so the surplus
+/// goes from the middle.
+const STEPS: usize = 60;
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`]
+    pub version: u32,
+    /// The trial that is on, else the last one.
+    #[serde(default)]
+    pub trial: Option<Trial>,
+    /// Closures that are refused until a person unblocks them.
+    #[serde(default)]
+    pub reverted: Vec<Reverted>,
+    /// The last closure that was kept.
+    #[serde(default)]
+    pub last_kept: Option<Kept>,
+    /// What is held against closures that are not refused yet.
+    #[serde(default)]
+    pub counts: Vec<Count>,
+    /// What an operator should know about this file.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// What is held against one closure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// The closure.
+    pub toplevel: StorePath,
+    /// Trials of it that were interrupted.
+    #[serde(default)]
+    pub strikes: u32,
+    /// Trials of it that ended for a cause outside.
+    #[serde(default)]
+    pub acquittals: u32,
+}
+
+/// One trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// What the agent asked for.
+    pub request: Request,
+    /// The boot in which the phase was written.
+    pub boot_id: String,
+    /// Where it stands.
+    pub phase: Phase,
+    /// What the baseline proved; `None` before.
+    #[serde(default)]
+    pub proof: Option<Proof>,
+    /// Every phase, oldest first.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// The checks as last seen.
+    #[serde(default)]
+    pub checks: Vec<CheckReport>,
+    /// What was collected before the revert.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// RFC 3339, UTC.
+    #[serde(default)]
+    pub finished_at: Option<String>,
+    /// Fields of a newer release.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// All that is needed to judge and to go back, written before anything is switched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The machine before the switch.
+    pub baseline: Baseline,
+    /// What decides.
+    pub judgement: Judgement,
+    /// The profiles that keeping moves, each with what it led to. One so far.
+    pub profiles: Vec<Profile>,
+}
+
+/// The machine before the switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// What `/run/current-system` led to.
+    pub running: StorePath,
+    /// Units that were failed, or restarting in a loop.
+    #[serde(default)]
+    pub failed_units: Vec<String>,
+    /// Units that were active.
+    #[serde(default)]
+    pub active_units: Vec<String>,
+    /// Whether there was a default route.
+    #[serde(default)]
+    pub default_route: bool,
+    /// Whether there was a resolver.
+    #[serde(default)]
+    pub resolver: bool,
+}
+
+/// A profile, and where it led before the trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// `system`
+    pub name: String,
+    /// The profile's link.
+    pub path: std::path::PathBuf,
+    /// Number and path before the trial.
+    pub old: Generation,
+}
+
+/// Why a record cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+/// Reads a record.
+///
+/// # Errors
+/// It is damaged, or of a newer major version.
+pub fn parse(bytes: &[u8]) -> Result<Record, Unreadable> {
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| damaged(&error))?;
+    match value.get("version").and_then(Value::as_u64) {
+        Some(version) if version > u64::from(VERSION) => {
+            Err(Unreadable(format!("it is of version {version}, and this release reads {VERSION}")))
+        }
+        _ => serde_json::from_value(value).map_err(|error| damaged(&error)),
+    }
+}
+
+fn damaged(error: &serde_json::Error) -> Unreadable {
+    Unreadable(crate::model::text::escaped(&error.to_string(), 300))
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record {
+            version: VERSION,
+            trial: None,
+            reverted: Vec::new(),
+            last_kept: None,
+            counts: Vec::new(),
+            warnings: Vec::new(),
+            extra: Map::new(),
+        }
+    }
+}
+
+impl Trial {
+    /// Begins a trial.
+    pub fn new(request: Request, boot_id: String, at: String) -> Trial {
+        let phase = Phase::Requested;
+        let step = Step { phase: phase.name().to_owned(), at: at.clone(), message: String::new() };
+        Trial {
+            request,
+            boot_id,
+            phase,
+            proof: None,
+            steps: vec![step],
+            checks: Vec::new(),
+            evidence: Vec::new(),
+            started_at: at,
+            finished_at: None,
+            extra: Map::new(),
+        }
+    }
+
+    /// Goes to a phase.
+    pub fn enter(&mut self, phase: Phase, boot_id: &str, at: &str) {
+        let step =
+            Step { phase: phase.name().to_owned(), at: at.to_owned(), message: phase.message() };
+        if self.steps.len() >= STEPS {
+            self.steps.remove(STEPS / 2);
+        }
+        self.steps.push(step);
+        boot_id.clone_into(&mut self.boot_id);
+        if matches!(phase, Phase::Ended(_)) {
+            self.finished_at = Some(at.to_owned());
+        }
+        self.phase = phase;
+    }
+
+    /// Returns what ran before, as far as it is known.
+    pub fn old(&self) -> &StorePath {
+        self.proof.as_ref().map_or(&self.request.expected_running, |proof| &proof.baseline.running)
+    }
+
+    /// Tells how it ended; `None` while it is on.
+    pub fn end(&self) -> Option<&End> {
+        match &self.phase {
+            Phase::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+}
+
+impl Record {
+    /// Returns the trial that has not ended.
+    pub fn unfinished(&self) -> Option<&Trial> {
+        self.trial.as_ref().filter(|trial| trial.end().is_none())
+    }
+
+    /// Returns why a closure is refused.
+    pub fn refuses(&self, toplevel: &StorePath) -> Option<&Reverted> {
+        self.reverted.iter().find(|reverted| reverted.toplevel == *toplevel)
+    }
+
+    /// Forgets everything that is held against a closure. A repeat does nothing.
+    pub fn clear(&mut self, toplevel: &StorePath) {
+        self.reverted.retain(|reverted| reverted.toplevel != *toplevel);
+        self.counts.retain(|count| count.toplevel != *toplevel);
+    }
+
+    /// Returns what the machine's part of a decision depends on.
+    pub fn policy(&self, trial: &Trial) -> Policy {
+        let count = self.counts.iter().find(|count| count.toplevel == trial.request.toplevel);
+        let judgement = trial.proof.as_ref().map(|proof| &proof.judgement);
+        let may_reboot = judgement.is_some_and(|judgement| judgement.may_reboot);
+        Policy {
+            window: judgement.map(|judgement| judgement.window).unwrap_or_default(),
+            settle: judgement.map(|judgement| judgement.settle).unwrap_or_default(),
+            last_resort: if may_reboot { LastResort::Reboot } else { LastResort::Alarm },
+            strikes: count.map_or(0, |count| count.strikes),
+            acquittals: count.map_or(0, |count| count.acquittals),
+        }
+    }
+
+    /// Remembers what an end means for its closure. To be called once, when the end is entered.
+    pub fn remember(&mut self, end: &End, at: &str) {
+        let Some(trial) = &self.trial else { return };
+        let request = trial.request.clone();
+        match end.mark {
+            Mark::None => {}
+            Mark::Cleared => {
+                self.clear(&request.toplevel);
+                self.last_kept = end.generation.map(|generation| Kept {
+                    toplevel: request.toplevel.clone(),
+                    commit: request.commit.clone(),
+                    generation,
+                    at: at.to_owned(),
+                });
+            }
+            Mark::Strike => self.count(&request.toplevel).strikes += 1,
+            Mark::Acquitted => self.count(&request.toplevel).acquittals += 1,
+            Mark::Refused => {
+                self.clear(&request.toplevel);
+                keep_newest(&mut self.reverted);
+                self.reverted.push(Reverted {
+                    toplevel: request.toplevel,
+                    commit: request.commit,
+                    reason: end.failure.reason.clone(),
+                    since: at.to_owned(),
+                    deployment: request.deployment,
+                });
+            }
+        }
+    }
+
+    fn count(&mut self, toplevel: &StorePath) -> &mut Count {
+        let place = match self.counts.iter().position(|count| count.toplevel == *toplevel) {
+            Some(place) => place,
+            None => {
+                keep_newest(&mut self.counts);
+                let toplevel = toplevel.clone();
+                self.counts.push(Count { toplevel, strikes: 0, acquittals: 0 });
+                self.counts.len() - 1
+            }
+        };
+        &mut self.counts[place]
+    }
+}
+
+fn keep_newest<T>(list: &mut Vec<T>) {
+    if list.len() >= REMEMBERED {
+        list.remove(0);
+    }
+}
+
+#[cfg(test)]
+pub(in crate::activator) mod tests {
+    use super::*;
+    use crate::activator::trial::ending;
+    use crate::model::deployment::{DeploymentId, Kind, Outcome};
+    use crate::model::failure::{Failure, Reason};
+
+    /// A store path whose hash is one letter over and over.
+    pub fn path(letter: char) -> StorePath {
+        format!("/nix/store/{}-nixos-system-box", letter.to_string().repeat(32)).parse().unwrap()
+    }
+
+    /// A request from `a` to `b`.
+    pub fn request() -> Request {
+        Request {
+            version: 1,
+            deployment: DeploymentId(4),
+            kind: Kind::Follow,
+            commit: Some("c".repeat(40).parse().unwrap()),
+            toplevel: path('b'),
+            generation: None,
+            expected_running: path('a'),
+            boot_id: "boot-1".to_owned(),
+            emergency: false,
+            unblocked_by: None,
+        }
+    }
+
+    fn record() -> Record {
+        let trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
+        Record { trial: Some(trial), ..Record::default() }
+    }
+
+    fn end(mark: Mark) -> End {
+        End {
+            outcome: Outcome::Reverted,
+            failure: Failure::new(Reason::UNHEALTHY, "it was red"),
+            retry: false,
+            mark,
+            generation: None,
+        }
+    }
+
+    #[test]
+    fn fields_of_a_newer_release_survive_a_round_trip() {
+        let mut json = serde_json::to_value(record()).unwrap();
+        json["from_the_future"] = Value::from(1);
+        json["trial"]["also"] = Value::from("yes");
+        let read = parse(json.to_string().as_bytes()).unwrap();
+        let written = serde_json::to_value(&read).unwrap();
+        assert_eq!(written, json);
+    }
+
+    #[track_caller]
+    fn check(bytes: &str, readable: bool) {
+        assert_eq!(parse(bytes.as_bytes()).is_ok(), readable, "{bytes}");
+    }
+
+    #[test]
+    fn what_is_damaged_or_newer_is_not_guessed_at() {
+        check(r#"{"version": 1}"#, true);
+        check(r#"{"version": 2}"#, false);
+        check(r#"{"version": 1, "trial": {"phase": "from the future"}}"#, false);
+        check(r#"{"version": 1, "trial""#, false);
+        check("", false);
+        check("[]", false);
+    }
+
+    #[test]
+    fn a_refused_closure_stays_refused_until_it_is_cleared() {
+        let mut record = record();
+        record.remember(&end(Mark::Refused), "now");
+        let refused = record.refuses(&path('b')).unwrap();
+        assert_eq!(
+            (refused.reason.clone(), refused.deployment),
+            (Reason::UNHEALTHY, DeploymentId(4))
+        );
+        assert_eq!(record.refuses(&path('a')), None);
+        record.remember(&end(Mark::Refused), "later");
+        assert_eq!(record.reverted.len(), 1);
+        record.clear(&path('b'));
+        assert_eq!(record.refuses(&path('b')), None);
+    }
+
+    #[test]
+    fn strikes_and_acquittals_are_counted_per_closure_and_forgotten_when_kept() {
+        let mut record = record();
+        record.remember(&end(Mark::Strike), "now");
+        record.remember(&end(Mark::Acquitted), "now");
+        record.remember(&end(Mark::Acquitted), "now");
+        let policy = record.policy(record.trial.as_ref().unwrap());
+        assert_eq!((policy.strikes, policy.acquittals), (1, 2));
+        record.remember(&ending::kept(7), "now");
+        assert_eq!(record.counts, []);
+        assert_eq!(record.last_kept.unwrap().generation, 7);
+    }
+
+    #[test]
+    fn the_story_of_a_trial_is_bounded() {
+        let mut trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
+        for _ in 0..200 {
+            trial.enter(Phase::Keeping { tries: 1 }, "boot-1", "now");
+        }
+        assert_eq!(trial.steps.len(), STEPS);
+        assert_eq!(trial.steps[0].phase, "requested");
+        assert_eq!(trial.finished_at, None);
+        trial.enter(Phase::Ended(ending::kept(1)), "boot-1", "now");
+        assert_eq!(trial.finished_at.unwrap(), "now");
+    }
+}

@@ -1,1 +1,96 @@
-//! (room)
+//! PURE: the public part of the record.
+
+use crate::activator::record::{Record, Trial};
+use crate::handover::VERSION;
+use crate::handover::report::{self, BootDefault, Report};
+use crate::model::generation::Generation;
+use crate::model::store_path::StorePath;
+
+/// Makes the report of a record.
+///
+/// `boot_default` is what the boot loader starts, if that can be told.
+pub fn of(record: &Record, boot_default: Option<&BootDefault>) -> Report {
+    Report {
+        version: VERSION,
+        activator_version: env!("CARGO_PKG_VERSION").to_owned(),
+        trial: record.trial.as_ref().map(trial),
+        reverted: record.reverted.clone(),
+        last_kept: record.last_kept.clone(),
+        boot_default: boot_default.cloned(),
+        warnings: record.warnings.clone(),
+    }
+}
+
+fn trial(trial: &Trial) -> report::Trial {
+    let end = trial.end();
+    report::Trial {
+        deployment: trial.request.deployment,
+        kind: trial.request.kind,
+        commit: trial.request.commit.clone(),
+        toplevel: trial.request.toplevel.clone(),
+        old: old(trial),
+        phase: trial.phase.public(),
+        steps: trial.steps.clone(),
+        outcome: end.map(|end| end.outcome),
+        reason: end.map(|end| end.failure.reason.clone()),
+        message: end.map(|end| end.failure.message.clone()).unwrap_or_default(),
+        hint: end.and_then(|end| end.failure.hint.clone()),
+        retry: end.is_some_and(|end| end.retry),
+        generation: end.and_then(|end| end.generation),
+        checks: trial.checks.clone(),
+        evidence: trial.evidence.clone(),
+        started_at: trial.started_at.clone(),
+        finished_at: trial.finished_at.clone(),
+    }
+}
+
+/// The profile's generation from before, if it is what ran: a system that was only tested by hand
+/// has no number.
+fn old(trial: &Trial) -> Option<Generation> {
+    let proof = trial.proof.as_ref()?;
+    let profile = proof.profiles.first()?;
+    (profile.old.toplevel == proof.baseline.running).then(|| profile.old.clone())
+}
+
+/// Gives the boot default its number, where the profile from before or the kept one has it.
+pub fn boot_default(record: &Record, toplevel: StorePath) -> BootDefault {
+    let old = record.trial.as_ref().and_then(old);
+    let kept = record.last_kept.as_ref();
+    let generation = kept
+        .filter(|kept| kept.toplevel == toplevel)
+        .map(|kept| kept.generation)
+        .or_else(|| old.filter(|old| old.toplevel == toplevel).map(|old| old.number));
+    BootDefault { toplevel, generation }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activator::record::tests::{path, request};
+    use crate::activator::trial::ending;
+    use crate::activator::trial::phase::Phase;
+    use crate::model::deployment::{Outcome, Phase as Public};
+
+    #[test]
+    fn a_trial_that_is_on_has_a_phase_and_no_outcome() {
+        let trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
+        let record = Record { trial: Some(trial), ..Record::default() };
+        let shown = of(&record, None).trial.unwrap();
+        assert_eq!((shown.phase, shown.outcome, shown.old), (Public::Requested, None, None));
+        assert_eq!(shown.steps[0].phase, "requested");
+    }
+
+    #[test]
+    fn an_end_is_told_with_code_sentence_and_number() {
+        let mut trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
+        trial.enter(Phase::Ended(ending::kept(7)), "boot-1", "now");
+        let mut record = Record { trial: Some(trial), ..Record::default() };
+        record.remember(&ending::kept(7), "now");
+        let default = boot_default(&record, path('b'));
+        let report = of(&record, Some(&default));
+        let shown = report.trial.unwrap();
+        assert_eq!((shown.outcome, shown.generation), (Some(Outcome::Kept), Some(7)));
+        assert_eq!(shown.reason.unwrap().as_str(), "healthy");
+        assert_eq!(report.boot_default.unwrap().generation, Some(7));
+    }
+}
