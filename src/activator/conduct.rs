@@ -1,1 +1,409 @@
-//! (room)
+//! The loop of a trial: observe, decide, act, record.
+//!
+//! What to do is decided in [`crate::activator::trial`]; here it is done, in the order that makes
+//! a crash harmless: the phase is on disk before it is acted on, and what belongs to entering a
+//! phase is done again when it is entered again.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::activator::host::{Action, Host, Look, PreSwitchChecks, Proving, Side, Switch};
+use crate::activator::record::{Profile, Proof, Record, Trial};
+use crate::activator::report;
+use crate::activator::trial::phase::{End, Phase};
+use crate::activator::trial::recovery::{Found, recover};
+use crate::activator::trial::seen::{CheckSeen, Seen, System};
+use crate::activator::trial::switched::{LOCK_HELD, SwitchEnd};
+use crate::activator::trial::{Done, Policy, Proved, Step, advance, decide, unrecorded};
+use crate::effects::journal::About;
+use crate::handover::report::{BootDefault, CheckReport, CheckState};
+use crate::model::deployment::Outcome;
+use crate::model::event::EventKind;
+use crate::model::failure::{Failure, Reason};
+use crate::model::store_path::StorePath;
+use crate::model::text::escaped_lines;
+
+/// How long somebody else may hold the lock of `switch-to-configuration` before a try to keep or
+/// to revert counts as failed.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the last write of a trial is tried.
+const LAST_WRITES: u8 = 3;
+
+/// The limit on what a check may say in the report, in characters.
+const CHECK_MESSAGE: usize = 2048;
+
+/// Conducts the unfinished trial of a record to its end, or to the machine's; returns the record.
+pub fn conduct<H: Host>(host: &mut H, record: Record) -> Record {
+    let Some(trial) = record.unfinished().cloned() else {
+        // The end was written, and perhaps not acted on.
+        host.unroot();
+        return record;
+    };
+    let boot_default = host.boot_default().map(|path| report::boot_default(&record, path));
+    let mut stage = Stage { host, record, trial, boot_default };
+    stage.recover();
+    while stage.pass() {}
+    stage.record
+}
+
+/// The trial on its way. `trial` is what `record.trial` becomes at the next write.
+struct Stage<'a, H> {
+    host: &'a mut H,
+    record: Record,
+    trial: Trial,
+    boot_default: Option<BootDefault>,
+}
+
+impl<H: Host> Stage<'_, H> {
+    /// Finds out whether this is a beginning or a going on.
+    fn recover(&mut self) {
+        let look = self.host.look(&self.trial);
+        let found = Found {
+            rebooted: self.trial.boot_id != self.host.boot_id(),
+            system: self.system(&look),
+            now: self.host.monotonic(),
+        };
+        if self.trial.phase == Phase::Requested && !found.rebooted {
+            return;
+        }
+        let how = if found.rebooted { "the machine was reset" } else { "the process was ended" };
+        let from = self.trial.phase.name();
+        let next = recover(self.trial.phase.clone(), &found, &self.policy());
+        let message = format!("found a trial in `{from}`: {how}; going on with `{}`", next.name());
+        self.tell(EventKind::TrialRecovered, &message);
+        self.enter(next);
+    }
+
+    /// Makes one pass, and tells whether there is another.
+    fn pass(&mut self) -> bool {
+        let seen = self.observe();
+        self.note(&seen.checks);
+        let done = match decide(&self.trial.phase, &seen, &self.policy()) {
+            Step::Enter(next) => {
+                self.enter(next);
+                return true;
+            }
+            Step::Wait(at_most) => {
+                self.host.wait(at_most);
+                return true;
+            }
+            Step::Finish | Step::Leave => return false,
+            Step::TakeBaseline => Done::Baseline(self.take_baseline()),
+            Step::Switch => self.switch_to_the_new(),
+            Step::Keep => Done::Keep(self.keep().map_err(|error| format!("{error:#}"))),
+            Step::Unkeep => Done::Unkeep(self.unkeep().map_err(|error| format!("{error:#}"))),
+            Step::Revert => self.revert(),
+            Step::Reboot => {
+                self.tell(EventKind::LastResort, "rebooting into the old system, as a last resort");
+                Done::Reboot(self.host.reboot().map_err(|error| format!("{error:#}")))
+            }
+        };
+        self.tell_of_failure(&done);
+        let now = self.host.monotonic();
+        let next = advance(self.trial.phase.clone(), done, now, &self.policy());
+        self.enter(next);
+        true
+    }
+
+    fn policy(&self) -> Policy {
+        self.record.policy(&self.trial)
+    }
+
+    fn system(&self, look: &Look) -> System {
+        System::of(look.running.as_ref(), self.trial.old(), &self.trial.request.toplevel)
+    }
+
+    fn observe(&mut self) -> Seen {
+        let look = self.host.look(&self.trial);
+        let before = self.trial.proof.as_ref().and_then(|proof| proof.profiles.first());
+        let lost = match (&self.trial.phase, &self.trial.proof) {
+            (Phase::Rechecking { .. }, Some(proof)) => self.host.lost(&proof.baseline),
+            _ => Vec::new(),
+        };
+        Seen {
+            now: self.host.monotonic(),
+            system: self.system(&look),
+            profile_moved: before
+                .is_some_and(|profile| look.profile.as_ref() != Some(&profile.old)),
+            aborted_by: look.aborted_by,
+            stopping: look.stopping,
+            checks: self.host.checks(),
+            lost,
+        }
+    }
+
+    /// Reports each check that changed, once.
+    fn note(&mut self, checks: &[CheckSeen]) {
+        if checks.is_empty() {
+            return;
+        }
+        let shown: Vec<_> = checks.iter().map(shown).collect();
+        if shown == self.trial.checks {
+            return;
+        }
+        let known = std::mem::replace(&mut self.trial.checks, shown);
+        for check in self.trial.checks.clone() {
+            let before = known.iter().find(|one| one.name == check.name).map(|one| one.state);
+            if before != Some(check.state) && check.state != CheckState::Pending {
+                self.tell(EventKind::CheckChanged, &changed(&check));
+            }
+        }
+        self.publish();
+    }
+
+    /// Goes to a phase: writes it down, then does what belongs to entering it.
+    fn enter(&mut self, next: Phase) {
+        self.leave(&next);
+        let (boot_id, at) = (self.host.boot_id(), self.host.wall());
+        self.trial.enter(next, &boot_id, &at);
+        if let Phase::Ended(end) = self.trial.phase.clone() {
+            return self.finish(&end, &at);
+        }
+        if let Err(error) = self.save() {
+            let cause = format!("{error:#}");
+            let message = format!("could not write the record before `{}`: {cause}", self.name());
+            self.tell(EventKind::RecordUnreadable, &message);
+            if let Some(instead) = unrecorded(&self.trial.phase, &cause) {
+                return self.enter(instead);
+            }
+        }
+        self.publish();
+        self.host.say(self.name());
+        let message = match self.trial.phase.message() {
+            message if message.is_empty() => self.name().to_owned(),
+            message => format!("{}: {message}", self.name()),
+        };
+        self.tell(EventKind::PhaseEntered, &message);
+        match self.trial.phase {
+            Phase::Watching { .. } => self.watch(Side::New),
+            Phase::Rechecking { .. } => self.watch(Side::Old),
+            _ => {}
+        }
+    }
+
+    /// Ends looking at checks, and keeps what a revert would wipe away.
+    fn leave(&mut self, next: &Phase) {
+        let reverts = matches!(next, Phase::Reverting { tries: 0, .. });
+        if reverts && matches!(self.trial.phase, Phase::Switching | Phase::Watching { .. }) {
+            self.trial.evidence = self.host.evidence(&self.trial);
+            for evidence in self.trial.evidence.clone() {
+                let message = format!("{}: {}", evidence.about, evidence.text);
+                self.tell(EventKind::EvidenceKept, &message);
+            }
+        }
+        if matches!(self.trial.phase, Phase::Watching { .. } | Phase::Rechecking { .. }) {
+            self.host.unwatch();
+        }
+    }
+
+    fn watch(&mut self, side: Side) {
+        // The agent of the side that is to prove itself has to show that it can start.
+        self.host.restart_agent();
+        self.host.watch(&self.trial, side);
+    }
+
+    /// Writes the end, and only then lets go of what was held for the way back.
+    fn finish(&mut self, end: &End, at: &str) {
+        self.record.trial = Some(self.trial.clone());
+        self.record.remember(end, at);
+        for _ in 0..LAST_WRITES {
+            match self.save() {
+                Ok(()) => break,
+                Err(error) => {
+                    let message = format!("could not write the end into the record: {error:#}");
+                    self.tell(EventKind::RecordUnreadable, &message);
+                    self.host.wait(Duration::from_secs(1));
+                }
+            }
+        }
+        self.host.unroot();
+        self.boot_default =
+            self.host.boot_default().map(|path| report::boot_default(&self.record, path));
+        self.publish();
+        self.host.say(&format!("{}: {}", end.outcome, end.failure.message));
+        self.tell(event_of(end.outcome), &end.failure.message.clone());
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.record.trial = Some(self.trial.clone());
+        self.host.save(&self.record)
+    }
+
+    fn publish(&mut self) {
+        self.record.trial = Some(self.trial.clone());
+        let report = report::of(&self.record, self.boot_default.as_ref());
+        self.host.publish(&report);
+    }
+
+    fn name(&self) -> &'static str {
+        self.trial.phase.name()
+    }
+
+    fn tell(&mut self, kind: EventKind, message: &str) {
+        let end = self.trial.end();
+        let about = About {
+            deployment: Some(self.trial.request.deployment),
+            commit: self.trial.request.commit.as_ref(),
+            closure: Some(&self.trial.request.toplevel),
+            outcome: end.map(|end| end.outcome),
+            reason: end.map(|end| &end.failure.reason),
+        };
+        self.host.tell(kind, about, message);
+    }
+
+    /// What is tried again leaves no other trace than this.
+    fn tell_of_failure(&mut self, done: &Done) {
+        if let Done::Keep(Err(cause)) | Done::Unkeep(Err(cause)) | Done::Reboot(Err(cause)) = done {
+            let message = format!("`{}` did not work: {cause}", self.name());
+            self.tell(EventKind::PhaseEntered, &message);
+        }
+    }
+
+    fn take_baseline(&mut self) -> Proved {
+        let proof = match self.host.prove(&self.trial.request) {
+            Proving::Refused { failure, retry } => return Proved::Refused { failure, retry },
+            Proving::Proved(proof) => *proof,
+        };
+        let proved = way(&proof, &self.trial.request.toplevel);
+        self.trial.proof = Some(proof);
+        if matches!(proved, Proved::RunsAndIsKept { .. }) {
+            return proved;
+        }
+        match self.host.root(&self.trial) {
+            Ok(()) => proved,
+            Err(error) => Proved::Refused {
+                failure: Failure::new(
+                    Reason::NO_WAY_BACK,
+                    format!("could not root the old and the new system: {error:#}"),
+                )
+                .hint("is there room in `/nix/var`?"),
+                retry: true,
+            },
+        }
+    }
+
+    fn switch_to_the_new(&mut self) -> Done {
+        let switch = Switch {
+            toplevel: self.trial.request.toplevel.clone(),
+            action: Action::Test,
+            checks: PreSwitchChecks::Run,
+            limit: self.switch_limit(),
+        };
+        let end = self.host.switch(&switch);
+        Done::Switch(end, self.running())
+    }
+
+    fn revert(&mut self) -> Done {
+        let old = self.trial.old().clone();
+        self.host.await_boot();
+        let end = self.switch_patiently(old, Action::Test);
+        Done::Revert(end, self.running())
+    }
+
+    fn running(&mut self) -> System {
+        let look = self.host.look(&self.trial);
+        self.system(&look)
+    }
+
+    fn keep(&mut self) -> Result<u64> {
+        let profile = self.profile()?;
+        let new = self.trial.request.toplevel.clone();
+        let generation = self.host.set_profile(&profile.path, &new)?;
+        self.make_default(&new)?;
+        self.host.sync()?;
+        Ok(generation)
+    }
+
+    fn unkeep(&mut self) -> Result<()> {
+        let profile = self.profile()?;
+        self.host.return_profile(&profile)?;
+        self.make_default(&profile.old.toplevel)?;
+        self.host.sync()
+    }
+
+    /// Writes the boot loader's default, and reads it back.
+    fn make_default(&mut self, toplevel: &StorePath) -> Result<()> {
+        let end = self.switch_patiently(toplevel.clone(), Action::Boot);
+        if end != SwitchEnd::Code(0) {
+            bail!("`{toplevel}/bin/switch-to-configuration boot`: {}", end.words());
+        }
+        match self.host.boot_default() {
+            Some(default) if default != *toplevel => {
+                bail!("the boot loader still starts `{default}`")
+            }
+            // A loader that cannot be read is believed.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn switch_patiently(&mut self, toplevel: StorePath, action: Action) -> SwitchEnd {
+        let limit = self.switch_limit();
+        let switch = Switch { toplevel, action, checks: PreSwitchChecks::Skip, limit };
+        let until = self.host.monotonic() + LOCK_PATIENCE;
+        loop {
+            let end = self.host.switch(&switch);
+            if end != LOCK_HELD || self.host.monotonic() >= until {
+                return end;
+            }
+            self.host.wait(Duration::from_secs(1));
+        }
+    }
+
+    fn switch_limit(&self) -> Duration {
+        let limit = self.trial.proof.as_ref().map(|proof| proof.judgement.switch_timeout);
+        limit.unwrap_or(Duration::from_secs(600))
+    }
+
+    fn profile(&self) -> Result<Profile> {
+        let first = self.trial.proof.as_ref().and_then(|proof| proof.profiles.first());
+        match first {
+            Some(profile) => Ok(profile.clone()),
+            None => bail!("the record names no profile"),
+        }
+    }
+}
+
+fn way(proof: &Proof, new: &StorePath) -> Proved {
+    let kept = proof.profiles.first().filter(|profile| profile.old.toplevel == *new);
+    match (proof.baseline.running == *new, kept) {
+        (true, Some(profile)) => Proved::RunsAndIsKept { generation: profile.old.number },
+        (true, None) => Proved::Runs,
+        (false, _) => Proved::Ready,
+    }
+}
+
+fn shown(check: &CheckSeen) -> CheckReport {
+    CheckReport {
+        name: check.name.clone(),
+        kind: check.kind.clone(),
+        severity: check.severity,
+        state: check.state,
+        excused: check.excused,
+        message: escaped_lines(&check.message, CHECK_MESSAGE),
+    }
+}
+
+fn changed(check: &CheckReport) -> String {
+    let colour = match check.state {
+        CheckState::Green => "green",
+        CheckState::Red => "red",
+        CheckState::Pending => "pending",
+    };
+    match check.message.is_empty() {
+        true => format!("check `{}` is {colour}", check.name),
+        false => format!("check `{}` is {colour}: {}", check.name, check.message),
+    }
+}
+
+/// The event that tells of an outcome.
+pub fn event_of(outcome: Outcome) -> EventKind {
+    match outcome {
+        Outcome::Kept | Outcome::Tested | Outcome::Staged => EventKind::TrialKept,
+        Outcome::Reverted | Outcome::Aborted => EventKind::TrialReverted,
+        Outcome::RevertFailed => EventKind::TrialRevertFailed,
+        Outcome::Failed | Outcome::Blocked | Outcome::Superseded => EventKind::TrialFailed,
+        Outcome::Interrupted => EventKind::TrialInterrupted,
+    }
+}

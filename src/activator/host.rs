@@ -1,1 +1,169 @@
-//! (room)
+//! The seam: everything that a trial sees of the machine and does to it.
+//!
+//! [`real`] is the machine. In tests there is one in memory that can do all that the real one can,
+//! failing, hanging and being cut off included, and that keeps what is on its disk.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::activator::record::{Baseline, Profile, Proof, Record, Trial};
+use crate::activator::trial::seen::CheckSeen;
+use crate::activator::trial::switched::SwitchEnd;
+use crate::effects::journal::About;
+use crate::handover::report::{Evidence, Report};
+use crate::handover::request::Request;
+use crate::model::event::EventKind;
+use crate::model::failure::Failure;
+use crate::model::generation::Generation;
+use crate::model::store_path::StorePath;
+
+#[cfg(test)]
+pub mod fake;
+pub mod real;
+
+/// What every look asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What `/run/current-system` leads to.
+    pub running: Option<StorePath>,
+    /// Where the system profile leads.
+    pub profile: Option<Generation>,
+    /// Who aborted this deployment.
+    pub aborted_by: Option<u32>,
+    /// We were told to end, and the machine is going down.
+    pub stopping: bool,
+}
+
+/// What `switch-to-configuration` is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Activate, and leave the boot loader alone.
+    Test,
+    /// Only the boot loader.
+    Boot,
+}
+
+/// Whether pre-switch checks may refuse it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreSwitchChecks {
+    /// They may.
+    Run,
+    /// Not on a way back, and not for what runs already.
+    Skip,
+}
+
+/// One run of `switch-to-configuration`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// Whose.
+    pub toplevel: StorePath,
+    /// What it does.
+    pub action: Action,
+    /// Whether it may be refused.
+    pub checks: PreSwitchChecks,
+    /// The hard limit.
+    pub limit: Duration,
+}
+
+/// What the baseline came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proving {
+    /// There is a way back.
+    Proved(Box<Proof>),
+    /// Nothing can be tried.
+    Refused {
+        /// Why.
+        failure: Failure,
+        /// Whether it may be tried again by itself.
+        retry: bool,
+    },
+}
+
+/// Which system the checks are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one on trial.
+    New,
+    /// The one that was brought back.
+    Old,
+}
+
+/// The machine. Methods that change it may be repeated.
+pub trait Host {
+    /// Reads the monotonic clock.
+    fn monotonic(&self) -> Duration;
+    /// Reads the wall clock: RFC 3339, UTC.
+    fn wall(&self) -> String;
+    /// Names this boot.
+    fn boot_id(&self) -> String;
+
+    /// Writes the record so that it survives a power cut.
+    ///
+    /// # Errors
+    /// The old record is still there.
+    fn save(&mut self, record: &Record) -> Result<()>;
+    /// Writes the public report. What cannot be written is only told.
+    fn publish(&mut self, report: &Report);
+    /// Writes an event to the journal.
+    fn tell(&mut self, kind: EventKind, about: About<'_>, message: &str);
+    /// Shows one line as the unit's status.
+    fn say(&mut self, status: &str);
+
+    /// Looks at what may change under us.
+    fn look(&mut self, trial: &Trial) -> Look;
+    /// Reads what the boot loader starts; `None` if that cannot be told.
+    fn boot_default(&mut self) -> Option<StorePath>;
+    /// Proves the way back and takes the baseline.
+    fn prove(&mut self, request: &Request) -> Proving;
+    /// Names what the baseline had and the machine has not.
+    fn lost(&mut self, baseline: &Baseline) -> Vec<String>;
+
+    /// Roots the old system, the new one and our own closure.
+    ///
+    /// # Errors
+    /// Not all of them are rooted.
+    fn root(&mut self, trial: &Trial) -> Result<()>;
+    /// Removes these roots.
+    fn unroot(&mut self);
+    /// Waits until the machine has booted: a switch during boot waits for the boot, which may wait
+    /// for us.
+    fn await_boot(&mut self);
+    /// Runs `switch-to-configuration`.
+    fn switch(&mut self, switch: &Switch) -> SwitchEnd;
+    /// Restarts the agent without waiting for it.
+    fn restart_agent(&mut self);
+    /// Makes the closure the profile's current one, and returns its number.
+    ///
+    /// # Errors
+    /// The profile leads where it did.
+    fn set_profile(&mut self, path: &PathBuf, toplevel: &StorePath) -> Result<u64>;
+    /// Leads a profile back to where it led before the trial.
+    ///
+    /// # Errors
+    /// The profile leads where it did.
+    fn return_profile(&mut self, profile: &Profile) -> Result<()>;
+    /// Makes the boot partition and the profile durable.
+    ///
+    /// # Errors
+    /// The disk failed.
+    fn sync(&mut self) -> Result<()>;
+    /// Asks for a reboot.
+    ///
+    /// # Errors
+    /// Nobody took the wish.
+    fn reboot(&mut self) -> Result<()>;
+
+    /// Starts looking at the checks of one side. What was looked at before ends.
+    fn watch(&mut self, trial: &Trial, side: Side);
+    /// Ends looking at checks.
+    fn unwatch(&mut self);
+    /// Returns the checks as last seen.
+    fn checks(&mut self) -> Vec<CheckSeen>;
+    /// Returns what was collected about red checks and failed units; takes a tenth of a second at
+    /// most.
+    fn evidence(&mut self, trial: &Trial) -> Vec<Evidence>;
+    /// Waits until something changes, at most this long. Shows the watchdog that we live.
+    fn wait(&mut self, at_most: Duration);
+}

@@ -48,6 +48,8 @@ impl System {
 pub struct CheckSeen {
     /// Its name.
     pub name: String,
+    /// `units`, `lifeline`, or the configured kind.
+    pub kind: String,
     /// Whether it decides.
     pub severity: Severity,
     /// It was red before the switch with the same definition.

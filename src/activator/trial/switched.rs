@@ -36,7 +36,8 @@ impl SwitchEnd {
         matches!(self, SwitchEnd::Code(0 | 4))
     }
 
-    fn words(&self) -> String {
+    /// Returns how it ended, for people.
+    pub fn words(&self) -> String {
         match self {
             SwitchEnd::Code(code) => format!("exit status {code}"),
             SwitchEnd::Signal(signal) => format!("ended by signal {signal}"),

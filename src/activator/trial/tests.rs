@@ -39,6 +39,7 @@ fn seen(now: u64, system: System) -> Seen {
 fn check_of(name: &str, state: CheckState, since: u64) -> CheckSeen {
     CheckSeen {
         name: name.to_owned(),
+        kind: "http".to_owned(),
         severity: Severity::Required,
         excused: false,
         tells: true,

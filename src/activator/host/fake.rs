@@ -1,0 +1,394 @@
+//! A machine in memory: its disk outlives a cut, its memory does not.
+//!
+//! Every change counts as an effect. After the effect that [`Fake::cut_after`] names, the process
+//! is gone: a kill keeps the memory, [`Fake::reset`] loses it and boots what the loader starts.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::panic::resume_unwind;
+
+use anyhow::bail;
+
+use super::*;
+use crate::activator::judgement::{Judgement, Remote};
+use crate::activator::record::tests::path;
+use crate::config::settings::Severity;
+use crate::handover::report::CheckState;
+use crate::model::failure::Reason;
+
+/// The process is gone.
+pub struct Cut;
+
+/// How something that is asked of the machine goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// No record can be written.
+    Save,
+    /// No root can be made.
+    Root,
+    /// The profile cannot be moved forward.
+    SetProfile,
+    /// The profile cannot be moved back.
+    ReturnProfile,
+    /// The boot loader of the new system cannot be written.
+    BootNew,
+    /// The boot loader says that it was written, and was not.
+    LoaderStands,
+    /// Nobody takes the wish for a reboot.
+    Reboot,
+    /// A unit of the old system does not come back.
+    Unit,
+}
+
+/// The machine.
+pub struct Fake {
+    // What survives a reset.
+    /// The record's bytes.
+    pub record: Option<Vec<u8>>,
+    /// Every generation.
+    pub generations: Vec<Generation>,
+    /// The profile's current number.
+    pub current: u64,
+    /// What the loader starts.
+    pub loader: StorePath,
+    /// Closures that we rooted.
+    pub roots: BTreeSet<StorePath>,
+    // What does not.
+    /// `/run/current-system`
+    pub running: StorePath,
+    /// Counts boots.
+    pub boots: u32,
+    now: Duration,
+    watching: Option<(Side, Duration, Vec<Profile>)>,
+    /// The last report.
+    pub report: Option<Report>,
+    // How the world behaves.
+    /// The new system's checks are green.
+    pub healthy: bool,
+    /// The outside world is in order; else `web` is red on both systems.
+    pub forge_up: bool,
+    /// What goes wrong, each time.
+    pub faults: BTreeSet<Fault>,
+    /// How the next switches to the new system end; then they end well.
+    pub to_new: VecDeque<SwitchEnd>,
+    /// How the next switches to the old system end; then they end well.
+    pub to_old: VecDeque<SwitchEnd>,
+    /// Who aborted.
+    pub aborted_by: Option<u32>,
+    /// The machine is going down.
+    pub stopping: bool,
+    /// What the baseline refuses.
+    pub refusal: Option<(Failure, bool)>,
+    /// Somebody else switches when the window opens.
+    pub intruder: Option<StorePath>,
+    /// The process is gone after this many effects.
+    pub cut_after: Option<usize>,
+    /// Effects so far.
+    pub effects: usize,
+    /// The events so far.
+    pub told: Vec<String>,
+    looks: usize,
+}
+
+impl Default for Fake {
+    fn default() -> Fake {
+        let old = Generation { number: 41, toplevel: path('a') };
+        Fake {
+            record: None,
+            generations: vec![old],
+            current: 41,
+            loader: path('a'),
+            roots: BTreeSet::new(),
+            running: path('a'),
+            boots: 1,
+            now: Duration::from_secs(10),
+            watching: None,
+            report: None,
+            healthy: true,
+            forge_up: true,
+            faults: BTreeSet::new(),
+            to_new: VecDeque::new(),
+            to_old: VecDeque::new(),
+            aborted_by: None,
+            stopping: false,
+            refusal: None,
+            intruder: None,
+            cut_after: None,
+            effects: 0,
+            told: Vec::new(),
+            looks: 0,
+        }
+    }
+}
+
+impl Fake {
+    /// Counts a change that is done, looks after the invariants, and ends the process if it is
+    /// time.
+    fn changed(&mut self) {
+        self.effects += 1;
+        self.hold();
+        if self.cut_after == Some(self.effects) {
+            // Without the panic hook: a power cut says nothing.
+            resume_unwind(Box::new(Cut));
+        }
+    }
+
+    /// What has to be true after every single effect.
+    fn hold(&self) {
+        let profile = self.profile().toplevel;
+        if !self.healthy {
+            assert_eq!((&self.loader, &profile), (&path('a'), &path('a')), "unproved default");
+        }
+        let alive = [&profile, &self.running].contains(&&self.loader);
+        assert!(alive || self.roots.contains(&self.loader), "the default could be deleted");
+    }
+
+    /// Makes something go wrong from now on.
+    pub fn fault(&mut self, fault: Fault) {
+        self.faults.insert(fault);
+    }
+
+    /// Where the profile leads.
+    pub fn profile(&self) -> Generation {
+        self.generations.iter().find(|one| one.number == self.current).cloned().unwrap()
+    }
+
+    /// Takes the power away and boots.
+    pub fn reset(&mut self) {
+        self.boots += 1;
+        self.now = Duration::from_secs(3);
+        self.running = self.loader.clone();
+        self.watching = None;
+        self.report = None;
+        self.stopping = false;
+    }
+
+    fn fails(&self, fault: Fault, what: &str) -> Result<()> {
+        match self.faults.contains(&fault) {
+            true => bail!("{what}: the fake was told to fail"),
+            false => Ok(()),
+        }
+    }
+
+    fn check(&self, name: &str, state: CheckState, since: Duration) -> CheckSeen {
+        CheckSeen {
+            name: name.to_owned(),
+            kind: "http".to_owned(),
+            severity: Severity::Required,
+            excused: false,
+            tells: true,
+            state,
+            since,
+            message: String::new(),
+        }
+    }
+}
+
+/// What the fake's baseline proves.
+pub fn proof(old: Generation, running: StorePath) -> Proof {
+    Proof {
+        baseline: Baseline {
+            running,
+            failed_units: Vec::new(),
+            active_units: vec!["web.service".to_owned()],
+            default_route: true,
+            resolver: true,
+        },
+        judgement: Judgement {
+            window: Duration::from_secs(300),
+            settle: Duration::from_secs(60),
+            switch_timeout: Duration::from_secs(600),
+            may_reboot: true,
+            units_decide: true,
+            checks: Vec::new(),
+            remote: Remote {
+                url: "https://h/infra".to_owned(),
+                branch: "main".to_owned(),
+                unchanged: true,
+                asked: true,
+            },
+            lifeline_was_green: true,
+        },
+        profiles: vec![Profile {
+            name: "system".to_owned(),
+            path: PathBuf::from("/nix/var/nix/profiles/system"),
+            old,
+        }],
+    }
+}
+
+impl Host for Fake {
+    fn monotonic(&self) -> Duration {
+        self.now
+    }
+
+    fn wall(&self) -> String {
+        "2026-01-01T00:00:00Z".to_owned()
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.boots)
+    }
+
+    fn save(&mut self, record: &Record) -> Result<()> {
+        self.fails(Fault::Save, "could not write the record")?;
+        self.record = Some(serde_json::to_vec(record)?);
+        self.changed();
+        Ok(())
+    }
+
+    fn publish(&mut self, report: &Report) {
+        self.report = Some(report.clone());
+    }
+
+    fn tell(&mut self, kind: EventKind, _: About<'_>, message: &str) {
+        self.told.push(format!("{}: {message}", kind.name()));
+    }
+
+    fn say(&mut self, _: &str) {}
+
+    fn look(&mut self, _: &Trial) -> Look {
+        self.looks += 1;
+        assert!(self.looks < 20_000, "a trial has to end: {:?}", &self.told[self.told.len() - 9..]);
+        Look {
+            running: Some(self.running.clone()),
+            profile: Some(self.profile()),
+            aborted_by: self.aborted_by,
+            stopping: self.stopping,
+        }
+    }
+
+    fn boot_default(&mut self) -> Option<StorePath> {
+        Some(self.loader.clone())
+    }
+
+    fn prove(&mut self, _: &Request) -> Proving {
+        match self.refusal.clone() {
+            Some((failure, retry)) => Proving::Refused { failure, retry },
+            None => Proving::Proved(Box::new(proof(self.profile(), self.running.clone()))),
+        }
+    }
+
+    fn lost(&mut self, _: &Baseline) -> Vec<String> {
+        match self.faults.contains(&Fault::Unit) {
+            true => vec!["unit `web.service` is failed".to_owned()],
+            false => Vec::new(),
+        }
+    }
+
+    fn root(&mut self, trial: &Trial) -> Result<()> {
+        self.fails(Fault::Root, "could not make a root")?;
+        for root in [trial.old().clone(), trial.request.toplevel.clone()] {
+            self.roots.insert(root);
+            self.changed();
+        }
+        Ok(())
+    }
+
+    fn unroot(&mut self) {
+        self.roots.clear();
+        self.changed();
+    }
+
+    fn await_boot(&mut self) {}
+
+    fn switch(&mut self, switch: &Switch) -> SwitchEnd {
+        let new = switch.toplevel == path('b');
+        let ends = if new { &mut self.to_new } else { &mut self.to_old };
+        let end = match switch.action {
+            Action::Test => ends.pop_front().unwrap_or(SwitchEnd::Code(0)),
+            Action::Boot if new && self.faults.contains(&Fault::BootNew) => SwitchEnd::Code(1),
+            Action::Boot => SwitchEnd::Code(0),
+        };
+        // Half done: units are stopped, nothing else is changed.
+        self.changed();
+        match (switch.action, end.activated()) {
+            (Action::Test, true) => self.running = switch.toplevel.clone(),
+            (Action::Boot, true) if !self.faults.contains(&Fault::LoaderStands) || !new => {
+                self.loader = switch.toplevel.clone();
+            }
+            (Action::Test | Action::Boot, _) => {}
+        }
+        self.now += match &end {
+            SwitchEnd::TimedOut { limit } => *limit,
+            SwitchEnd::Code(_) | SwitchEnd::Signal(_) | SwitchEnd::NotStarted(_) => {
+                Duration::from_secs(2)
+            }
+        };
+        self.changed();
+        end
+    }
+
+    fn restart_agent(&mut self) {
+        self.changed();
+    }
+
+    fn set_profile(&mut self, _: &PathBuf, toplevel: &StorePath) -> Result<u64> {
+        self.fails(Fault::SetProfile, "could not set the profile")?;
+        let highest = self.generations.iter().map(|one| one.number).max().unwrap();
+        let newest = self.generations.iter().find(|one| one.number == highest).unwrap();
+        self.current = match newest.toplevel == *toplevel {
+            true => highest,
+            false => {
+                let number = highest + 1;
+                self.generations.push(Generation { number, toplevel: toplevel.clone() });
+                number
+            }
+        };
+        self.changed();
+        Ok(self.current)
+    }
+
+    fn return_profile(&mut self, profile: &Profile) -> Result<()> {
+        self.fails(Fault::ReturnProfile, "could not set the profile")?;
+        self.current = profile.old.number;
+        self.changed();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.changed();
+        Ok(())
+    }
+
+    fn reboot(&mut self) -> Result<()> {
+        self.fails(Fault::Reboot, "could not reboot")?;
+        self.changed();
+        self.stopping = true;
+        Ok(())
+    }
+
+    fn watch(&mut self, trial: &Trial, side: Side) {
+        let profiles = trial.proof.as_ref().map(|proof| proof.profiles.clone()).unwrap_or_default();
+        self.watching = Some((side, self.now, profiles));
+        if let Some(intruder) = self.intruder.take() {
+            self.running = intruder;
+        }
+    }
+
+    fn unwatch(&mut self) {
+        self.watching = None;
+    }
+
+    fn checks(&mut self) -> Vec<CheckSeen> {
+        let Some((side, since, _)) = &self.watching else { return Vec::new() };
+        let good = match side {
+            Side::New => self.healthy && self.forge_up,
+            Side::Old => self.forge_up,
+        };
+        let state = if good { CheckState::Green } else { CheckState::Red };
+        vec![self.check("lifeline", CheckState::Green, *since), self.check("web", state, *since)]
+    }
+
+    fn evidence(&mut self, _: &Trial) -> Vec<Evidence> {
+        vec![Evidence { about: "check `web`".to_owned(), text: "answered 503".to_owned() }]
+    }
+
+    fn wait(&mut self, at_most: Duration) {
+        self.now += at_most;
+    }
+}
+
+/// A failure that the baseline may come back with.
+pub fn no_way_back() -> Failure {
+    Failure::new(Reason::NO_WAY_BACK, "the old system has no switch-to-configuration")
+}
