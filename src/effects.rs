@@ -12,6 +12,8 @@ pub mod git;
 pub mod halt;
 #[cfg(any(feature = "agent", feature = "activator"))]
 pub mod journal;
+#[cfg(feature = "agent")]
+pub mod nix;
 pub mod process;
 #[cfg(feature = "client")]
 pub mod programs;

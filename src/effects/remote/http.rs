@@ -93,7 +93,7 @@ impl Http {
         let unreadable = || Trouble::Connection("the URL cannot be read".to_owned());
         let mut address = Address::parse(&poll.remote.url).ok_or_else(unreadable)?;
         for _ in 0..=MOST_REDIRECTS {
-            let question = question(poll, &address, Method::GET, DISCOVERY, Bytes::new())?;
+            let question = question(poll, &address, DISCOVERY, None)?;
             let (connection, answer) = self.ask(poll, &address, question).await?;
             if answer.status().is_redirection() {
                 let location = answer.headers().get(header::LOCATION);
@@ -118,7 +118,7 @@ impl Http {
         address: &Address,
     ) -> Result<Option<CommitId>, Trouble> {
         let body = Bytes::from(ls_refs_request(&poll.remote.branch));
-        let question = question(poll, address, Method::POST, "/git-upload-pack", body)?;
+        let question = question(poll, address, "/git-upload-pack", Some(body))?;
         let (connection, answer) = self.ask(poll, address, question).await?;
         if answer.status().is_redirection() {
             return Err(Trouble::Redirect("a redirect in the middle of a poll".to_owned()));
@@ -151,29 +151,30 @@ impl Http {
     }
 }
 
+/// Makes a GET, or with a body a POST.
 fn question(
     poll: &Poll<'_>,
     address: &Address,
-    method: Method,
     service: &str,
-    body: Bytes,
+    body: Option<Bytes>,
 ) -> Result<Question, Trouble> {
+    let method = if body.is_some() { Method::POST } else { Method::GET };
     let mut request = Request::builder()
-        .method(method.clone())
+        .method(method)
         .uri(format!("{}{service}", address.path))
         .header(header::HOST, address.host_header())
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::ACCEPT, "*/*")
         .header(header::PRAGMA, "no-cache")
         .header("git-protocol", "version=2");
-    if method == Method::POST {
+    if body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/x-git-upload-pack-request");
     }
     if let Some(value) = &poll.authorization {
         request = request.header(header::AUTHORIZATION, value);
     }
     request
-        .body(Full::new(body))
+        .body(Full::new(body.unwrap_or_default()))
         .map_err(|error| Trouble::Connection(told("the URL cannot be asked for", &error)))
 }
 
