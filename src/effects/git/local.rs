@@ -42,23 +42,25 @@ pub fn copy(own: &Repository, remote: &Remote, max_bytes: u64) -> Result<Oid, Fa
     let broken = |error: git2::Error| says::own(clone::place(own), &error);
     let odb = own.odb().map_err(broken)?;
     let mut writer = odb.packwriter().map_err(broken)?;
-    let (mut room, mut written) = (max_bytes, Ok(()));
+    // libgit2 brings none of our own reasons back.
+    let mut stopped = None;
+    let mut room = max_bytes;
     let packed = pack.foreach(|piece| {
-        let Some(left) = room.checked_sub(piece.len() as u64) else { return false };
-        room = left;
-        written = writer.write_all(piece);
-        written.is_ok()
+        match room.checked_sub(piece.len() as u64) {
+            None => stopped = Some(too_large(remote, max_bytes)),
+            Some(left) => {
+                room = left;
+                stopped = writer.write_all(piece).err().map(|error| {
+                    let cause = escaped(&error.to_string(), 300);
+                    says::could_not_fetch(remote, Reason::FETCH_FAILED, &cause)
+                });
+            }
+        }
+        stopped.is_none()
     });
-    if let Err(error) = written {
-        return Err(says::full_disk(clone::place(own)).unwrap_or_else(|| {
-            says::could_not_fetch(remote, Reason::FETCH_FAILED, &escaped(&error.to_string(), 300))
-        }));
-    }
-    if let Err(error) = packed {
-        return Err(match error.code() {
-            ErrorCode::User => too_large(remote, max_bytes),
-            _ => unreadable(error),
-        });
+    match (stopped, packed) {
+        (Some(failure), _) => return Err(failure),
+        (None, packed) => packed.map_err(unreadable)?,
     }
     writer.commit().map_err(broken)?;
     Ok(tip)

@@ -1,0 +1,10 @@
+//! The agent's Git effects against real repositories: over files, an HTTP server that runs
+//! `git http-backend`, and OpenSSH.
+
+mod damage;
+mod file;
+mod http;
+mod origin;
+mod poll;
+mod server;
+mod ssh;
