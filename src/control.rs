@@ -14,3 +14,18 @@ pub const SOCKET: &str = "control";
 
 /// The name of the interface.
 pub const INTERFACE: &str = "org.autodeploy.Control";
+
+/// The methods of the interface.
+pub const METHODS: [&str; 11] = [
+    "GetStatus",
+    "Watch",
+    "ListDeployments",
+    "ShowDeployment",
+    "RunNow",
+    "Rollback",
+    "Answer",
+    "Block",
+    "Unblock",
+    "Pause",
+    "Resume",
+];

@@ -89,7 +89,6 @@ async fn became(
     following: &Cell<Option<i64>>,
 ) -> Result<Became, Failed> {
     let mut contact = Contact::new(socket);
-    progress.say(act.asking);
     let taken = ordered(act, &mut contact, progress).await?;
     let Some(id) = taken.deployment else { return Ok(nothing_to_do(&taken)) };
     following.set(Some(id));
@@ -111,6 +110,7 @@ async fn ordered(
 ) -> Result<Taken, Failed> {
     // Not there to begin with is an answer; only what was there may be waited for.
     let mut link = Some(Link::open(contact.socket()).await?);
+    progress.say(act.asking);
     loop {
         let socket = contact.socket().to_owned();
         let answer = async {

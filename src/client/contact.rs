@@ -92,3 +92,58 @@ impl Contact {
 async fn alive(socket: &Path) -> Result<(), Failed> {
     Link::open(socket).await?.status().await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::exit::Exit;
+
+    fn away() -> Failed {
+        Failed::unreachable(Path::new("/s"), "no such file")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_stays_away_is_given_up_after_a_minute() {
+        let mut contact = Contact::new(Path::new("/s"));
+        let began = Instant::now();
+        let failed = loop {
+            if let Err(failed) = contact.missed(away(), &Progress::None).await {
+                break failed;
+            }
+        };
+        assert!(began.elapsed() > AWAY_LIMIT && began.elapsed() < AWAY_LIMIT * 2);
+        assert_eq!(
+            (failed.exit, failed.to_string().as_str()),
+            (
+                Exit::Unreachable,
+                "could not reach autodeployd at `/s`: no such file (for more than 60 s)\n\n\
+                 hint: systemctl status autodeploy"
+            )
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sign_of_life_begins_the_minute_anew() {
+        let mut contact = Contact::new(Path::new("/s"));
+        for _ in 0..10 {
+            sleep(AWAY_LIMIT).await;
+            contact.missed(away(), &Progress::None).await.unwrap();
+            contact.heard();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_matter_of_patience_comes_back_at_once() {
+        let refused = Failed::new("not allowed", "");
+        let mut contact = Contact::new(Path::new("/s"));
+        assert_eq!(contact.missed(refused.clone(), &Progress::None).await, Err(refused));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_not_waited_for_from_the_dead() {
+        let mut contact = Contact::new(Path::new("/no/such/socket"));
+        let never = std::future::pending::<Result<(), Failed>>();
+        let failed = contact.patiently(never).await.unwrap_err();
+        assert_eq!(failed.exit, Exit::Unreachable);
+    }
+}

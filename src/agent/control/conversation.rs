@@ -10,6 +10,7 @@ use zlink::{Call, Connection, Reply, varlink_service};
 
 use crate::agent::control::line::Line;
 use crate::agent::control::methods::Control;
+use crate::control::{INTERFACE, METHODS};
 
 /// A client that asks nothing for this long is closed; one that waits for an answer, or watches,
 /// is not.
@@ -58,8 +59,7 @@ async fn answer(
     let text = json!({ "method": call.method().method, "parameters": call.method().parameters });
     let text = text.to_string();
     let Ok(method) = serde_json::from_str(&text) else {
-        let error = varlink_service::Error::InvalidParameter { parameter: "parameters".into() };
-        connection.send_error(&error, vec![]).await?;
+        connection.send_error(&misunderstood(&call.method().method), vec![]).await?;
         return Ok(Next::Call);
     };
     let typed = Call::new(method).set_more(call.more()).set_upgrade(call.upgrade());
@@ -75,6 +75,22 @@ async fn answer(
         _ => {}
     }
     Ok(Next::Call)
+}
+
+/// Says what is wrong with a call that could not be read. zlink would blame the parameters of a
+/// method that does not exist.
+fn misunderstood(method: &str) -> varlink_service::Error<'static> {
+    let known = match method.rsplit_once('.') {
+        Some((INTERFACE, name)) => METHODS.contains(&name),
+        Some(("org.varlink.service", name)) => {
+            matches!(name, "GetInfo" | "GetInterfaceDescription")
+        }
+        Some(_) | None => false,
+    };
+    match known {
+        true => varlink_service::Error::InvalidParameter { parameter: "parameters".into() },
+        false => varlink_service::Error::MethodNotFound { method: method.to_owned().into() },
+    }
 }
 
 /// Sends changes until there are no more; then the client may ask again, if it was told so.

@@ -4,10 +4,12 @@
 //! ever for a client that does not read.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use zlink::connection::PassedCredentials;
 use zlink::connection::socket::{ReadHalf, ReadResult, Socket, UnixSocket, WriteHalf};
@@ -29,9 +31,21 @@ impl Line {
     }
 
     /// Waits until the client sends something more, or goes.
+    ///
+    /// Takes nothing of it away. An error is a way of going, too.
     pub async fn stirs(&self) {
-        // An error is a way of going, too.
-        let _ = self.0.readable().await;
+        while self.0.readable().await.is_ok() {
+            // Readiness may be left over from what was read before: only a look tells.
+            match self.0.try_io(Interest::READABLE, || self.peek()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    fn peek(&self) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        Ok(recv(self.0.as_raw_fd(), &mut [0], flags)?)
     }
 }
 
