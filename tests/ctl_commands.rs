@@ -179,10 +179,10 @@ async fn a_stranger_may_look_and_is_refused_by_name_of_the_group() {
     assert!(nix::unistd::getuid().is_root(), "to be run as root: it changes the user");
     let directory = open_directory();
     let agent = agent(directory.path(), idle(), Box::new(|_| done(None, "so be it")));
-    let looked = ctl(&agent.socket, "status").as_user(4711, directory.path()).ended().await;
+    let looked = ctl(&agent.socket, "status").by_user(4711, directory.path()).ended().await;
     assert_eq!(looked.code, 0, "{}", looked.stderr);
     for command in ["run-now", "rollback", "abort", "block 7", "unblock 7", "pause", "resume"] {
-        let refused = ctl(&agent.socket, command).as_user(4711, directory.path()).ended().await;
+        let refused = ctl(&agent.socket, command).by_user(4711, directory.path()).ended().await;
         let expected = "user 4711 may look but not act: that takes root or the group \
                         `no-such-group`\n\nhint: use `sudo`, or join the group `no-such-group` \
                         (`control.group`) and log in again\n";

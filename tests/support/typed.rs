@@ -49,7 +49,7 @@ fn prepared(mut command: Command) -> Command {
 
 impl Typed {
     /// By another user, in no group but their own; `directory` is open to everybody.
-    pub fn as_user(mut self, uid: u32, directory: &Path) -> Typed {
+    pub fn by_user(mut self, uid: u32, directory: &Path) -> Typed {
         // The binary may lie where only root can go: the user gets a copy.
         let everybodys = directory.join("autodeployctl");
         if !everybodys.exists() {
