@@ -54,7 +54,6 @@ fn no_unit_is_ordered_or_tied_to_another() {
             assert_eq!(unit(name).all(&format!("Unit.{tie}")), [""; 0], "{name}: {tie}");
         }
         assert_eq!(unit(name).one("Unit.StartLimitIntervalSec"), "0", "{name}");
-        assert_eq!(unit(name).one("Unit.X-RestartIfChanged"), "false", "{name}");
         assert_eq!(unit(name).one("Install.WantedBy"), "multi-user.target", "{name}");
     }
 }
@@ -75,6 +74,7 @@ fn the_agent_is_ready_soon_stops_soon_and_comes_back() {
     assert_eq!(agent.one("Service.RuntimeDirectory"), "autodeploy");
     assert_eq!(agent.one("Service.RuntimeDirectoryPreserve"), "yes");
     assert_eq!(agent.one("Service.WatchdogSec"), "60s");
+    assert_eq!(agent.one("Service.X-RestartIfChanged"), "false");
 }
 
 #[test]
@@ -93,6 +93,7 @@ fn a_switch_never_waits_for_the_activator_and_sees_all_of_the_machine() {
     assert_eq!(activator.one("Service.ExecStart"), "/usr/bin/autodeploy-activate");
     assert_eq!(activator.one("Service.Restart"), "on-failure");
     assert_eq!(activator.one("Unit.X-StopOnRemoval"), "false");
+    assert_eq!(activator.one("Service.X-RestartIfChanged"), "false");
     let directories = ["StateDirectory", "RuntimeDirectory", "CacheDirectory", "LogsDirectory"];
     for setting in NAMESPACES.into_iter().chain(directories).chain(["User", "KillMode"]) {
         assert_eq!(activator.all(&format!("Service.{setting}")), [""; 0], "{setting}");
