@@ -159,7 +159,9 @@ fn certificates() -> (X509, X509, PKey<Private>) {
             None => BasicConstraints::new().critical().ca().build().unwrap(),
             Some((of, _)) => {
                 let context = builder.x509v3_context(Some(of), None);
-                SubjectAlternativeName::new().ip("127.0.0.1").build(&context).unwrap()
+                let names =
+                    SubjectAlternativeName::new().ip("127.0.0.1").dns("h.example").build(&context);
+                names.unwrap()
             }
         };
         builder.append_extension(extension).unwrap();

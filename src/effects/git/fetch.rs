@@ -179,7 +179,12 @@ impl<'a> Way<'a> {
             }
             self.credential(named.unwrap_or(&self.remote.username), allowed)
         });
-        callbacks.certificate_check(move |certificate, _| self.host_key(certificate));
+        // For https OpenSSL looks at the certificate, and libgit2 says best what it thinks of it.
+        if let Some((place, keys)) = &self.hosts {
+            callbacks.certificate_check(move |certificate, _| {
+                self.host_key(place, keys.judge(presented(certificate)), presented(certificate))
+            });
+        }
         callbacks
     }
 
@@ -202,17 +207,16 @@ impl<'a> Way<'a> {
         }
     }
 
-    fn host_key(&self, certificate: &Cert<'_>) -> Result<CertificateCheckStatus, Error> {
-        let Some((place, keys)) = &self.hosts else {
-            // https: OpenSSL has looked at it already.
-            return Ok(CertificateCheckStatus::CertificatePassthrough);
-        };
-        let presented = certificate.as_hostkey().and_then(|key| key.hostkey()).unwrap_or_default();
-        let verdict = keys.judge(presented);
+    fn host_key(
+        &self,
+        place: &Place,
+        verdict: Verdict,
+        key: &[u8],
+    ) -> Result<CertificateCheckStatus, Error> {
         if verdict == Verdict::Known {
             return Ok(CertificateCheckStatus::CertificateOk);
         }
-        let failure = host_key_refused(self.remote, place, verdict, presented);
+        let failure = host_key_refused(self.remote, place, verdict, key);
         self.refusal.borrow_mut().get_or_insert(failure);
         Err(Error::new(ErrorCode::Certificate, ErrorClass::Ssh, "the host key is not believed"))
     }
@@ -227,6 +231,11 @@ impl<'a> Way<'a> {
 
 fn denied(cause: &str) -> Error {
     Error::new(ErrorCode::Auth, ErrorClass::Callback, cause)
+}
+
+/// Returns the key that a host shows; empty if libssh2 does not give it, which matches none.
+fn presented<'c>(certificate: &'c Cert<'_>) -> &'c [u8] {
+    certificate.as_hostkey().and_then(|key| key.hostkey()).unwrap_or_default()
 }
 
 /// Reads the keys of the host, and puts them where libgit2 looks for them.
