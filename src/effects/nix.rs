@@ -320,8 +320,9 @@ impl Nix {
             return stopped(&what);
         }
         self.full_disk(ended, &what).or_else(|| self.lost_daemon(&what)).unwrap_or_else(|| {
-            let cause = told::cause_of_build(&ended.stderr);
-            Failure::new(Reason::NOT_SUBSTITUTABLE, format!("{what}: {cause}")).hint(
+            // Nix's own words are `build of … failed`.
+            let message = format!("{what}: no cache that can be reached has it");
+            Failure::new(Reason::NOT_SUBSTITUTABLE, message).hint(
                 "has CI pushed it already, and does `nix.settings.substituters` name that cache?",
             )
         })
