@@ -18,6 +18,7 @@ mod known_hosts;
 mod lineage;
 mod local;
 mod says;
+mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -219,3 +219,25 @@ fn a_request_that_cannot_be_read_is_answered() {
     let answer = String::from_utf8(output.stdout).unwrap();
     assert!(answer.starts_with(r#"{"Failed":{"reason":"internal","message":"the request cannot"#));
 }
+
+#[test]
+fn many_small_packs_become_one_and_nothing_is_lost() {
+    let both = Both::new();
+    let remote = both.file_remote();
+    let packs = || {
+        let entries = std::fs::read_dir(both.git.repository().join(".git/objects/pack")).unwrap();
+        entries.flatten().filter(|e| e.file_name().to_str().unwrap().ends_with(".pack")).count()
+    };
+    both.fetch(&remote, None).unwrap();
+    for number in 2..=50 {
+        both.commit("file", &format!("content {number}"));
+        both.fetch(&remote, None).unwrap();
+        assert_eq!(packs(), number);
+    }
+    both.commit("file", "the last");
+    both.fetch(&remote, None).unwrap();
+    assert_eq!(packs(), 2);
+    both.git.check(&both.tip()).unwrap();
+    both.ours(&["fsck", "--full", "--strict"]);
+    assert_eq!(both.ours(&["rev-list", "--count", "refs/autodeploy/tip"]), "51");
+}

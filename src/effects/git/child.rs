@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use serde::Serialize;
 
 use crate::effects::git::ask::{Answer, Ask};
-use crate::effects::git::{Fetched, Want, clone, fetch, lineage, says};
+use crate::effects::git::{Fetched, Want, clone, fetch, lineage, says, tidy};
 use crate::model::failure::{Failure, Reason};
 
 /// Only one answer is ever written.
@@ -50,6 +50,7 @@ fn fetch_and_look(job: &fetch::Job<'_>, want: &Want) -> Result<Fetched, Failure>
     let own = clone::open_or_make(&job.repository)?;
     clone::sweep(&own);
     clone::compare_packs(&own)?;
+    tidy::tidy(&own);
     let tip = match clone::has(&own, &want.tip) {
         true => clone::hold_tip(&own, &want.tip).map(|()| want.tip.clone())?,
         false => fetch::fetch(&own, job)
