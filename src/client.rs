@@ -16,6 +16,7 @@
 pub mod abort;
 pub mod act;
 pub mod args;
+pub mod check_config;
 pub mod contact;
 pub mod exit;
 pub mod failed;
@@ -82,6 +83,7 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failed> {
         Command::Unblock(it) => settle::run(socket, Order::Unblock { what: what(it) }).await,
         Command::Pause(it) => settle::run(socket, Order::Pause { reason: it.reason.clone() }).await,
         Command::Resume => settle::run(socket, Order::Resume).await,
+        Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::Completions { shell } => shell::completions(*shell),
         Command::Man { directory } => shell::man(directory),
     }

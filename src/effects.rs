@@ -10,6 +10,7 @@ pub mod generations;
 pub mod git;
 #[cfg(feature = "agent")]
 pub mod halt;
+pub mod host_name;
 #[cfg(any(feature = "agent", feature = "activator"))]
 pub mod journal;
 #[cfg(feature = "agent")]

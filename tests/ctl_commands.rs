@@ -271,6 +271,34 @@ async fn log_asks_the_journal_for_one_deployment() {
 }
 
 #[tokio::test]
+async fn a_configuration_is_checked_without_an_agent() {
+    let directory = open_directory();
+    let socket = directory.path().join("control");
+    let file = directory.path().join("config.toml");
+    let command = format!("check-config {}", file.display());
+    let shown = file.display();
+
+    let missing = ctl(&socket, &command).ended().await;
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.starts_with(&format!("could not read `{shown}`: ")));
+
+    std::fs::write(&file, "[source]\nurl = \"file:///srv/infra\"\n").unwrap();
+    let good = ctl(&socket, &command).ended().await;
+    assert_eq!((good.code, good.stderr.as_str()), (0, ""));
+    assert!(good.stdout.ends_with(&format!("`{shown}` is in order\n")), "{}", good.stdout);
+
+    let text = "[source]\nurl = \"file:///srv/infra\"\npol_interval = \"1min\"\nbranch = 1\n";
+    std::fs::write(&file, text).unwrap();
+    let bad = ctl(&socket, &command).ended().await;
+    assert_eq!((bad.code, bad.stdout.as_str()), (1, ""));
+    let first = format!(
+        "`{shown}` line 3: unknown key `pol_interval`\n\nhint: did you mean `poll_interval`?\n"
+    );
+    assert!(bad.stderr.starts_with(&first), "{}", bad.stderr);
+    assert!(bad.stderr.contains("line 4"), "{}", bad.stderr);
+}
+
+#[tokio::test]
 async fn packages_get_completions_and_pages() {
     let directory = open_directory();
     let socket = directory.path().join("control");

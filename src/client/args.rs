@@ -56,6 +56,8 @@ pub enum Command {
     Pause(Pause),
     /// Let trials go on
     Resume,
+    /// Check a configuration; needs no autodeployd
+    CheckConfig(CheckConfig),
     /// Print completions for a shell
     #[command(hide = true)]
     Completions {
@@ -185,6 +187,14 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// `check-config`
+#[derive(Debug, Args)]
+pub struct CheckConfig {
+    /// Which file
+    #[arg(value_name = "FILE", default_value = crate::config::PATH)]
+    pub file: PathBuf,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +221,8 @@ mod tests {
         check("autodeployctl unblock c0ffee12", true);
         check("autodeployctl pause --reason x", true);
         check("autodeployctl resume --socket /tmp/s", true);
+        check("autodeployctl check-config", true);
+        check("autodeployctl check-config /etc/other.toml", true);
         check("autodeployctl completions bash", true);
         check("autodeployctl man /tmp", true);
     }

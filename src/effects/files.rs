@@ -87,6 +87,22 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Reads a text that root wrote, such as a configuration: links are followed, because on NixOS
+/// everything below `/etc` is one.
+///
+/// # Errors
+/// It is not there, larger than `limit` bytes, or not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String> {
+    let reading = || format!("could not read `{}`", path.display());
+    let mut text = String::new();
+    let file = File::open(path).with_context(reading)?;
+    file.take(limit + 1).read_to_string(&mut text).with_context(reading)?;
+    if text.len() as u64 > limit {
+        bail!("`{}` is larger than {limit} bytes", path.display());
+    }
+    Ok(text)
+}
+
 /// Moves something unreadable out of the way and keeps it for a person to look at.
 ///
 /// Returns the new name: the old one with `.damaged-<number>`, the first that is free of 1 to 99;
@@ -133,6 +149,19 @@ mod tests {
         nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(read_limited(&at("fifo"), 10).is_err());
         assert!(read_limited(directory.path(), 10).is_err());
+    }
+
+    #[test]
+    fn a_configuration_is_read_through_links_within_limits() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("text"), "12345").unwrap();
+        std::os::unix::fs::symlink(at("text"), at("link")).unwrap();
+        assert_eq!(read_text(&at("link"), 5).unwrap(), "12345");
+        assert!(read_text(&at("link"), 4).is_err());
+        assert!(read_text(&at("none"), 5).is_err());
+        fs::write(at("text"), [0xff]).unwrap();
+        assert!(read_text(&at("text"), 5).is_err());
     }
 
     #[test]
