@@ -14,6 +14,8 @@ use autodeploy::control::status::Status;
 use fake_agent::{
     Answer, COMMIT, FakeAgent, details, done, idle, in_phase, open_directory, summary,
 };
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+use std::os::fd::AsRawFd;
 use typed::{Ended, ctl};
 
 fn agent(directory: &std::path::Path, status: Status, answer: Answer) -> FakeAgent {
@@ -60,13 +62,15 @@ async fn without_an_agent_every_command_says_so_and_exits_with_3() {
 #[tokio::test]
 async fn a_socket_that_nobody_serves_is_an_absent_agent() {
     let directory = open_directory();
-    let socket = directory.path().join("control");
-    drop(autodeploy::effects::socket::bind(&socket).unwrap());
-    let ended = ctl(&socket, "status").ended().await;
+    let path = directory.path().join("control");
+    // Bound and not listened on, which is what a program that is gone leaves behind.
+    let left = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(left.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+    let ended = ctl(&path, "status").ended().await;
     let expected = format!(
         "could not reach autodeployd at `{}`: connection refused\n\n\
          hint: systemctl status autodeploy\n",
-        socket.display()
+        path.display()
     );
     assert_eq!((ended.code, ended.stderr), (3, expected));
 }

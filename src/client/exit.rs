@@ -1,5 +1,6 @@
 //! The exit codes of the contract, and what leads to which. PURE.
 
+use crate::client::render::words;
 use crate::control::deployment::Details;
 use crate::control::status::Status;
 use crate::model::deployment::{Outcome, Phase};
@@ -101,7 +102,7 @@ fn bad_end(status: &Status) -> Option<String> {
     // A newer one came: that one is what counts.
     let superseded = outcome == Outcome::Superseded.as_str();
     let bad = !superseded && of_outcome(Wanted::Run, outcome) == Exit::Bad;
-    bad.then(|| format!("deployment {} ended as {outcome}", deployment.id))
+    bad.then(|| format!("deployment {} ended as {}", deployment.id, words::line(outcome)))
 }
 
 fn warnings(status: &Status) -> Vec<String> {
@@ -110,10 +111,7 @@ fn warnings(status: &Status) -> Vec<String> {
         warnings.push("the remote is stale".to_owned());
     }
     for gate in &status.gates {
-        warnings.push(match gate.kind.as_str() {
-            "drift" => "somebody replaced the kept system by hand (drift)".to_owned(),
-            kind => format!("held by the gate {kind}"),
-        });
+        warnings.push(format!("held by the gate {}", words::line(&gate.kind)));
     }
     if status.gates.is_empty() && status.phase == Phase::Held.as_str() {
         warnings.push("held".to_owned());
@@ -121,19 +119,13 @@ fn warnings(status: &Status) -> Vec<String> {
     if status.reboot_needed.needed {
         warnings.push("a reboot is needed".to_owned());
     }
-    if only_built_in_checks(status) {
+    if let Some(running) = &status.drift {
+        warnings.push(format!("drift: {} was switched to by hand", words::closure(running)));
+    }
+    if status.only_built_in_checks {
         warnings.push("only the built-in checks decide".to_owned());
     }
     warnings
-}
-
-/// Tells whether there was a trial, and nothing that somebody configured decided about it.
-fn only_built_in_checks(status: &Status) -> bool {
-    let built_in = |name: &str| matches!(name, "units" | "lifeline");
-    let configured = |check: &crate::control::deployment::Check| {
-        check.severity == "required" && !built_in(&check.name)
-    };
-    !status.checks.is_empty() && !status.checks.iter().any(configured)
 }
 
 #[cfg(test)]
@@ -216,7 +208,11 @@ mod tests {
     fn what_deserves_a_look_is_a_warning() {
         check(|status| status.remote.stale = true, Exit::Failed, &["the remote is stale"]);
         check(gate("paused"), Exit::Failed, &["held by the gate paused"]);
-        check(gate("drift"), Exit::Failed, &["somebody replaced the kept system by hand (drift)"]);
+        check(
+            |status| status.drift = Some(fixtures::OLD.into()),
+            Exit::Failed,
+            &["drift: nixos-system-web1-25.05 was switched to by hand"],
+        );
         check(|status| status.phase = "held".into(), Exit::Failed, &["held"]);
         check(
             |status| status.reboot_needed = RebootNeeded { needed: true, reasons: vec![] },
@@ -224,12 +220,7 @@ mod tests {
             &["a reboot is needed"],
         );
         check(
-            |status| status.checks.retain(|check| check.name != "web"),
-            Exit::Failed,
-            &["only the built-in checks decide"],
-        );
-        check(
-            |status| status.checks.iter_mut().for_each(|check| check.severity = "wanted".into()),
+            |status| status.only_built_in_checks = true,
             Exit::Failed,
             &["only the built-in checks decide"],
         );

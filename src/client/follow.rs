@@ -7,7 +7,7 @@ use crate::client::contact::{Contact, SILENCE};
 use crate::client::failed::Failed;
 use crate::client::link::Link;
 use crate::client::progress::Progress;
-use crate::client::render::{show, words};
+use crate::client::render::words;
 use crate::control::deployment::Details;
 use crate::control::status::{Gate, Status};
 use crate::model::deployment::{Outcome, Phase};
@@ -137,7 +137,7 @@ async fn once(
             let gates = asking.status().await?.gates;
             return Ok(Followed::Held(Box::new(details), gates));
         }
-        saying.say(show::headline(&details));
+        saying.say(going(id, &details.phase, &[]));
     }
 }
 

@@ -28,6 +28,12 @@ pub struct Status {
     pub gates: Vec<Gate>,
     /// Whether the closure that is wanted has to be booted.
     pub reboot_needed: RebootNeeded,
+    /// The closure that somebody switched to by hand, in place of the kept one.
+    #[serde(default)]
+    pub drift: Option<String>,
+    /// Nothing but the built-in checks decides about a trial.
+    #[serde(default)]
+    pub only_built_in_checks: bool,
     /// What deserves a word, one sentence each.
     pub warnings: Vec<String>,
 }

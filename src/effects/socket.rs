@@ -39,6 +39,10 @@ fn is_socket(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
+
     use super::*;
 
     #[test]
@@ -53,7 +57,10 @@ mod tests {
     fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("control");
-        drop(bind(&path).unwrap());
+        // Bound and not listened on, which is what a program that is gone leaves behind.
+        let (unix, stream) = (AddressFamily::Unix, SockType::Stream);
+        let left = socket::socket(unix, stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        socket::bind(left.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
         let _listener = bind(&path).unwrap();
         let error = bind(&path).unwrap_err().to_string();
         let expected =

@@ -121,6 +121,8 @@ pub fn idle() -> Status {
         blocked: vec![],
         gates: vec![],
         reboot_needed: RebootNeeded::default(),
+        drift: None,
+        only_built_in_checks: false,
         warnings: vec![],
     }
 }

@@ -48,6 +48,8 @@ pub fn status() -> Status {
         blocked: vec![],
         gates: vec![],
         reboot_needed: RebootNeeded::default(),
+        drift: None,
+        only_built_in_checks: false,
         warnings: vec![],
     }
 }
