@@ -1,0 +1,129 @@
+//! Carrying out one step: first on disk, then in the world.
+
+use std::collections::BTreeSet;
+
+use crate::agent::daemon::{Agent, Work};
+use crate::agent::history::{Entry, Fact};
+use crate::agent::host::Host;
+use crate::agent::rollout::{Birth, Deployment, End, Operation, Seen, Stage, Step, record};
+use crate::handover;
+use crate::handover::request::Request;
+use crate::model::deployment::{DeploymentId, Kind};
+use crate::model::store_path::StorePath;
+
+/// This many closures that were not kept stay in the store, for a person to look at.
+const UNKEPT_ROOTS: u32 = 3;
+
+impl<H: Host> Agent<H> {
+    /// Carries out a step; false if there was nothing to do, or it could not be written.
+    pub(super) fn carry_out(&mut self, step: Step, seen: &Seen) -> bool {
+        match step {
+            Step::Begin(birth) => self.begin(birth, seen).is_some(),
+            Step::Advance(id, Stage::Verifying { lineage }) => {
+                self.lineage = Some((id, lineage));
+                true
+            }
+            Step::Advance(id, stage) => self.came(id, stage, seen),
+            Step::Work(id, operation) => self.start_work(id, operation),
+            Step::Request(id) => self.request(id, seen),
+            Step::End(id, end) => self.finish(id, end, seen),
+            Step::Rest => false,
+        }
+    }
+
+    pub(super) fn begin(&mut self, birth: Birth, seen: &Seen) -> Option<DeploymentId> {
+        let id = DeploymentId(self.known.next);
+        // What a restore brings back is named by no commit.
+        let restores = birth.kind == Kind::Follow && birth.commit.is_none();
+        let deployment = record::born(birth, id, &seen.now.text());
+        let mut entries = vec![Entry::Born(deployment)];
+        if restores {
+            let answered = seen.world.running.as_ref().map(|running| running.to_string());
+            entries.push(Entry::Fact(Fact::DriftAnswered, answered));
+        }
+        self.write(entries).then_some(id)
+    }
+
+    fn came(&mut self, id: DeploymentId, stage: Stage, seen: &Seen) -> bool {
+        let live = seen.live.iter().find(|deployment| deployment.id == id).cloned();
+        let (Some(live), Some(row)) = (live, self.row(id)) else { return false };
+        let deployment = Deployment { stage, ..live };
+        let entries = record::came(&deployment, row, seen);
+        if matches!(deployment.stage, Stage::Fetching | Stage::Resolving { .. }) {
+            self.lineage = None;
+        }
+        self.write(entries)
+    }
+
+    fn start_work(&mut self, id: DeploymentId, operation: Operation) -> bool {
+        let ended = self.host.work(&operation);
+        self.work = Some(Work { id, operation, ended });
+        true
+    }
+
+    fn request(&mut self, id: DeploymentId, seen: &Seen) -> bool {
+        let Some(front) = seen.live.iter().find(|deployment| deployment.id == id) else {
+            return false;
+        };
+        let Some(toplevel) = front.stage.toplevel().cloned() else { return false };
+        let boot_id = seen.world.boot_id.clone();
+        if !self.came(id, Stage::Requested { toplevel: toplevel.clone(), boot_id }, seen) {
+            return false;
+        }
+        self.send_request(front, &toplevel, seen);
+        true
+    }
+
+    /// Writes the request file; one that cannot be written is written again when the activator did
+    /// not take it.
+    pub(super) fn send_request(&mut self, front: &Deployment, toplevel: &StorePath, seen: &Seen) {
+        self.requested_at_ms = Some(seen.now.boottime_ms);
+        let Some(expected_running) = seen.world.running.clone() else {
+            return self.trouble("`/run/current-system` leads nowhere".to_owned());
+        };
+        let allowed = self.known.blocked.iter().find(|row| row.toplevel == *toplevel);
+        let request = Request {
+            version: handover::VERSION,
+            deployment: front.id,
+            kind: front.kind,
+            commit: front.commit.clone(),
+            toplevel: toplevel.clone(),
+            generation: front.generation,
+            expected_running,
+            boot_id: seen.world.boot_id.clone(),
+            emergency: front.emergency,
+            unblocked_by: allowed.and_then(|row| row.unblocked_by),
+        };
+        if let Err(error) = self.host.request(&request) {
+            self.trouble(format!("{error:#}"));
+        }
+    }
+
+    pub(super) fn finish(&mut self, id: DeploymentId, end: End, seen: &Seen) -> bool {
+        let live = seen.live.iter().find(|deployment| deployment.id == id);
+        let (Some(live), Some(row)) = (live, self.row(id)) else { return false };
+        let entries = record::ended(live, &end, row, seen);
+        if !self.write(entries) {
+            return false;
+        }
+        if self.work.as_ref().is_some_and(|work| work.id == id) {
+            self.host.halt_work();
+        }
+        self.lineage = self.lineage.take().filter(|(of, _)| *of != id);
+        self.keep_roots();
+        true
+    }
+
+    /// Keeps the roots of what is live and of the last few that were not kept. What was kept is
+    /// rooted by the system profile.
+    pub(super) fn keep_roots(&mut self) {
+        self.refresh();
+        let unkept = match self.host.history().unkept(UNKEPT_ROOTS) {
+            Ok(rows) => rows,
+            Err(error) => return self.trouble(format!("{error:#}")),
+        };
+        let live = self.known.live.iter().chain(&unkept);
+        let keep: BTreeSet<_> = live.map(|row| DeploymentId(row.id)).collect();
+        self.host.keep_roots(&keep);
+    }
+}

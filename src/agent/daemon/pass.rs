@@ -1,0 +1,218 @@
+//! One pass: observe, decide, and on until there is nothing more to do.
+
+use crate::agent::daemon::Agent;
+use crate::agent::history::{Entry, Fact, Row};
+use crate::agent::host::Host;
+use crate::agent::policy::gates::{self, GateKind};
+use crate::agent::rollout::advance::advance;
+use crate::agent::rollout::{Deployment, Seen, Stage, Step, decide, record, trial};
+use crate::model::deployment::DeploymentId;
+use crate::model::event::EventKind;
+
+/// No pass takes more steps; more would be a fault of ours, and the next look goes on.
+const MOST_STEPS: usize = 64;
+
+/// A new database waits this long for the activator's report before it begins with nothing.
+const REPORT_WITHIN_MS: u64 = 10_000;
+
+impl<H: Host> Agent<H> {
+    /// Does all that can be done now.
+    pub(super) fn pass(&mut self) {
+        self.troubles.clear();
+        for _ in 0..MOST_STEPS {
+            self.observe();
+            if !self.troubles.is_empty() {
+                break;
+            }
+            let seen = self.see();
+            if self.tidy(&seen) {
+                continue;
+            }
+            match self.worked.take() {
+                Some((id, result)) => {
+                    let step = self.after_work(id, &result, &seen);
+                    if !self.carry_out(step, &seen) && !self.troubles.is_empty() {
+                        // Written later: nothing long is done twice because the disk is full.
+                        self.worked = Some((id, result));
+                        break;
+                    }
+                }
+                None => {
+                    let step = decide(&seen, &self.policy);
+                    if !self.carry_out(step, &seen) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.rest();
+        self.show();
+    }
+
+    /// Looks at the world and at the history.
+    fn observe(&mut self) {
+        self.refresh();
+        let front = self.known.live.first();
+        let front = front.filter(|row| row.phase == "held").and_then(|row| row.toplevel.clone());
+        self.world = self.host.look(front.as_ref());
+    }
+
+    /// Reads the history again after a change.
+    pub(super) fn refresh(&mut self) {
+        if !self.outdated {
+            return;
+        }
+        match self.host.history().known(self.tip.as_ref()) {
+            Ok(known) => {
+                self.known = known;
+                self.outdated = false;
+            }
+            Err(error) => self.trouble(format!("{error:#}")),
+        }
+    }
+
+    /// Puts together what a decision looks at.
+    pub(super) fn see(&self) -> Seen {
+        let known = &self.known;
+        let blocked = known.blocked.iter().filter(|row| row.unblocked_by.is_none());
+        Seen {
+            now: self.host.now(),
+            requested_at_ms: self.requested_at_ms,
+            tip: self.tip.clone().filter(|_| known.filled),
+            poll: self.poll.clone(),
+            live: known.live.iter().filter_map(|row| self.live(row)).collect(),
+            verdict: known.of_tip.as_ref().and_then(Row::verdict),
+            mark: known.mark.clone(),
+            last_kept: known.last_kept.clone(),
+            blocked: blocked.map(|row| row.toplevel.clone()).collect(),
+            resolved: known.resolved.clone(),
+            working: self.work.as_ref().map(|work| work.id),
+            paused: known.paused.clone(),
+            drift_answered: known.drift_answered.clone(),
+            insist: self.insist,
+            world: self.world.clone(),
+        }
+    }
+
+    /// What Git said is not stored: it is asked again after a restart.
+    fn live(&self, row: &Row) -> Option<Deployment> {
+        let deployment = row.live()?;
+        let lineage = self.lineage.as_ref().filter(|(id, _)| *id == deployment.id);
+        Some(match (&deployment.stage, lineage) {
+            (Stage::Fetching, Some((_, lineage))) => Deployment {
+                stage: Stage::Verifying { lineage: lineage.clone() },
+                subject: Some(lineage.subject.clone()),
+                ..deployment
+            },
+            _ => deployment,
+        })
+    }
+
+    pub(super) fn row(&self, id: DeploymentId) -> Option<&Row> {
+        self.known.live.iter().find(|row| row.id == id.0)
+    }
+
+    fn after_work(
+        &mut self,
+        id: DeploymentId,
+        result: &Result<crate::agent::rollout::Done, crate::model::failure::Failure>,
+        seen: &Seen,
+    ) -> Step {
+        use crate::agent::rollout::Done;
+        if let Ok(Done::Fetched { mended: Some(sentence), .. }) = result {
+            let at = seen.now.text();
+            let said = record::said_of_all(EventKind::StateMended, &at, sentence);
+            self.write(vec![Entry::Event(said)]);
+        }
+        match seen.live.iter().find(|deployment| deployment.id == id) {
+            Some(deployment) => advance(deployment, result.clone()),
+            // It was superseded or aborted meanwhile.
+            None => Step::Rest,
+        }
+    }
+
+    /// Brings the history in line with what is seen; true if something was written.
+    fn tidy(&mut self, seen: &Seen) -> bool {
+        let at = seen.now.text();
+        let report = seen.world.report.as_deref();
+        let waited = seen.now.boottime_ms.saturating_sub(self.started.boottime_ms);
+        if !self.known.filled && (report.is_some() || waited >= REPORT_WITHIN_MS) {
+            return self.write(record::filled(report, &at, self.known.next));
+        }
+        if let Some(running) = seen.drift()
+            && self.known.drift_seen.as_ref() != Some(running)
+        {
+            let message = format!("somebody switched to `{}` by hand", running.name());
+            let mut said = record::said_of_all(EventKind::DriftSeen, &at, message);
+            said.closure = Some(running.clone());
+            let fact = Entry::Fact(Fact::DriftSeen, Some(running.to_string()));
+            return self.write(vec![fact, Entry::Event(said)]);
+        }
+        let back = !seen.on_trial() && seen.last_kept == seen.world.running;
+        if back && (self.known.drift_seen.is_some() || self.known.drift_answered.is_some()) {
+            let forget = |fact| Entry::Fact(fact, None);
+            return self.write(vec![forget(Fact::DriftSeen), forget(Fact::DriftAnswered)]);
+        }
+        false
+    }
+
+    /// Nothing more can be done now: says what is waited for, and starts what only looks.
+    fn rest(&mut self) {
+        let seen = self.see();
+        self.ask_again(&seen);
+        self.tell_held(&seen);
+        self.tell_stale(&seen);
+        self.answer_run_now(&seen);
+        self.begin_poll(&seen);
+        self.begin_probe(&seen);
+    }
+
+    /// A request that was not taken is written again, because a path unit may have missed it.
+    fn ask_again(&mut self, seen: &Seen) {
+        let Some(front) = seen.live.first().filter(|_| trial::unanswered(seen)) else { return };
+        if self.unreachable_told != Some(front.id) {
+            let message = "the activator did not take the request within 10 s";
+            let at = seen.now.text();
+            let said = record::said(EventKind::ActivatorUnreachable, front, &at, message);
+            self.write(vec![Entry::Event(said)]);
+            self.unreachable_told = Some(front.id);
+        }
+        if let Stage::Requested { toplevel, boot_id } = &front.stage
+            && *boot_id == seen.world.boot_id
+        {
+            self.send_request(front, toplevel, seen);
+        }
+    }
+
+    fn tell_held(&mut self, seen: &Seen) {
+        let Some(front) = seen.live.first() else { return };
+        let Stage::Held { toplevel, .. } = &front.stage else { return };
+        let closed = gates::closed(front, toplevel, seen, &self.policy);
+        // A poll that is due opens this one in a moment.
+        let lasting = |gate: &&gates::Gate| {
+            gate.kind != GateKind::RemoteUnreachable || seen.poll.error.is_some()
+        };
+        let kinds: Vec<_> = closed.iter().filter(lasting).map(|gate| gate.kind.as_str()).collect();
+        let told = Some((front.id, kinds.join(" ")));
+        if kinds.is_empty() || self.held_told == told {
+            return;
+        }
+        let why: Vec<_> = closed.iter().map(|gate| gate.message.as_str()).collect();
+        let message = format!("held back: {}", why.join("; "));
+        let at = seen.now.text();
+        let said = record::said(EventKind::DeploymentHeld, front, &at, message);
+        if self.write(vec![Entry::Event(said)]) {
+            self.held_told = told;
+        }
+    }
+
+    fn tell_stale(&mut self, seen: &Seen) {
+        let stale = self.stale(seen.now);
+        if stale && !self.stale_told {
+            let message = "the remote has not answered for longer than `source.stale_after`";
+            let said = record::said_of_all(EventKind::RemoteStale, &seen.now.text(), message);
+            self.write(vec![Entry::Event(said)]);
+        }
+        self.stale_told = stale;
+    }
+}

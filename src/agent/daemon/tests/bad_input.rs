@@ -1,0 +1,224 @@
+//! What bad input gets: a sentence, the old system, and a loop that goes on.
+
+use super::*;
+use crate::agent::host::fake::{Behaves, closure, commit};
+use crate::agent::policy::INTERRUPTIONS_ALLOWED;
+use crate::model::deployment::Outcome;
+use crate::model::event::EventKind;
+use crate::model::failure::{Failure, Reason};
+
+fn fails(reason: Reason) -> Behaves {
+    Behaves::Fails(Failure::new(reason, "it did not work").hint("look at it"))
+}
+
+/// Breaks commit `a`, waits, and expects it to fail for this reason, the next commit to be kept.
+#[track_caller]
+fn check(reason: Reason, spoil: impl Fn(&mut Machine)) {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    spoil(&mut machine.borrow_mut());
+    live(&machine, async |person, machine| {
+        seconds(15).await;
+        let deployment = person.status().deployment.unwrap();
+        assert_eq!(deployment.outcome.as_deref(), Some("failed"));
+        assert_eq!(deployment.reason.as_deref(), Some(reason.as_str()));
+        assert_eq!(deployment.message, "it did not work");
+        assert_eq!(person.status().gates[0].kind, "retry");
+        machine.borrow_mut().fetches = Behaves::Well;
+        machine.borrow_mut().push('b', "two");
+        until(&machine, |m| m.profile == Some(closure("two"))).await;
+        seconds(1).await;
+    });
+    assert_eq!(outcomes(&machine), [format!("a failed {reason}"), "b kept healthy".to_owned()]);
+    assert_eq!(rows(&machine)[0].hint.as_deref(), Some("look at it"));
+}
+
+#[test]
+fn what_fails_before_the_trial_blocks_nothing() {
+    check(Reason::FETCH_FAILED, |m| m.fetches = fails(Reason::FETCH_FAILED));
+    let spoil = |m: &mut Machine| {
+        m.remote.get_mut(&commit('a')).unwrap().evaluation = fails(Reason::EVALUATION_FAILED)
+    };
+    check(Reason::EVALUATION_FAILED, spoil);
+    let spoil = |m: &mut Machine| {
+        m.remote.get_mut(&commit('a')).unwrap().build = fails(Reason::BUILD_FAILED)
+    };
+    check(Reason::BUILD_FAILED, spoil);
+}
+
+#[test]
+fn a_failure_is_tried_again_with_growing_pauses() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one").evaluation = fails(Reason::EVALUATION_FAILED);
+    live(&machine, async |_, _| seconds(240).await);
+    // After 30 s, 60 s, 120 s.
+    assert_eq!(machine.borrow().evaluated.len(), 4);
+    let attempts: Vec<_> = rows(&machine).iter().map(|row| row.attempts).collect();
+    assert_eq!(attempts, [1, 2, 3, 4]);
+    // A restart does not begin anew.
+    live(&machine, async |_, _| seconds(60).await);
+    assert_eq!(machine.borrow().evaluated.len(), 4);
+}
+
+#[test]
+fn a_remote_that_fails_or_hangs_is_asked_again_and_said_to_be_stale() {
+    for polls in [fails(Reason::UNREACHABLE), Behaves::Hangs] {
+        let machine = Machine::new();
+        machine.borrow_mut().push('a', "one");
+        machine.borrow_mut().polls = polls;
+        let mut settings = settings();
+        settings.source.stale_after = Duration::from_secs(600);
+        live_with(&machine, settings, async |person, machine| {
+            seconds(500).await;
+            let (count, remote) = (machine.borrow().poll_count, person.status().remote);
+            assert!((3..12).contains(&count), "{count}");
+            assert!(remote.last_error.is_some() && !remote.stale);
+            seconds(200).await;
+            assert!(person.status().remote.stale);
+            machine.borrow_mut().polls = Behaves::Well;
+            until(&machine, |m| m.profile == Some(closure("one"))).await;
+        });
+        let count = |kind| machine.borrow().journal.iter().filter(|said| said.kind == kind).count();
+        assert_eq!(count(EventKind::PollFailed), 1);
+        assert_eq!(count(EventKind::RemoteStale), 1);
+        assert_eq!(count(EventKind::PollRecovered), 1);
+    }
+}
+
+#[test]
+fn a_tip_that_does_not_descend_from_the_mark_is_refused_once() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    assert!(live_until(&machine, |m| m.profile == Some(closure("one"))));
+    machine.borrow_mut().tip = None;
+    machine.borrow_mut().push('b', "two");
+    live(&machine, async |_, _| seconds(7200).await);
+    assert_eq!(outcomes(&machine), ["a kept healthy", "b failed not-a-descendant"]);
+    let message = rows(&machine)[1].message.clone();
+    assert!(message.contains(commit('a').as_str()) && message.contains(commit('b').as_str()));
+    assert_eq!(machine.borrow().evaluated, [commit('a')]);
+}
+
+#[test]
+fn a_commit_that_waited_behind_a_trial_has_to_descend_from_what_was_kept() {
+    use crate::model::deployment::Phase;
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    machine.borrow_mut().activator.holds = Some(Phase::Watching);
+    live(&machine, async |_, machine| {
+        until(&machine, |m| m.running == closure("one")).await;
+        // Beside commit a, not on top of it.
+        machine.borrow_mut().tip = None;
+        machine.borrow_mut().push('b', "two");
+        until(&machine, |m| m.realised.contains(&closure("two"))).await;
+        machine.borrow_mut().activator.holds = None;
+        seconds(60).await;
+    });
+    assert_eq!(outcomes(&machine), ["a kept healthy", "b failed not-a-descendant"]);
+    assert_eq!(machine.borrow().running, closure("one"));
+}
+
+#[test]
+fn an_activator_that_takes_no_request_is_reported_and_asked_again() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    machine.borrow_mut().activator.dead = true;
+    live(&machine, async |person, machine| {
+        until(&machine, |m| m.requests.len() == 3).await;
+        let warned = |person: &Person| {
+            let warnings = person.status().warnings;
+            warnings.iter().any(|one| one.contains("did not take the request"))
+        };
+        let told = |m: &Machine| {
+            m.journal.iter().filter(|said| said.kind == EventKind::ActivatorUnreachable).count()
+        };
+        assert_eq!(told(&machine.borrow()), 1);
+        let _ = warned(&person);
+        machine.borrow_mut().activator.dead = false;
+        until(&machine, |m| m.profile == Some(closure("one"))).await;
+    });
+    assert_eq!(outcomes(&machine).len(), 1);
+}
+
+/// Ends the trials of commit `a` like this one after the other, and expects these outcomes.
+#[track_caller]
+fn ends(ends: &[(Outcome, Reason, bool)], expected: &[&str]) -> Shared {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    machine.borrow_mut().activator.ends = ends.to_vec();
+    live(&machine, async |_, _| seconds(3600).await);
+    assert_eq!(outcomes(&machine), expected);
+    machine
+}
+
+#[test]
+fn what_was_not_the_commits_fault_is_tried_again_as_the_activator_says() {
+    let environment = |retry| (Outcome::Reverted, Reason::ENVIRONMENT, retry);
+    ends(
+        &[environment(true), environment(true)],
+        &["a reverted environment", "a reverted environment", "a kept healthy"],
+    );
+    let machine = ends(
+        &[environment(true), environment(true), environment(false)],
+        &["a reverted environment", "a reverted environment", "a reverted environment"],
+    );
+    assert_eq!(history(&machine).known(None).unwrap().blocked.len(), 1);
+    ends(&[(Outcome::Failed, Reason::LOCK_HELD, true)], &["a failed lock-held", "a kept healthy"]);
+}
+
+#[test]
+fn a_record_that_the_activator_lost_interrupts_the_trial() {
+    use crate::model::deployment::Phase;
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    machine.borrow_mut().activator.holds = Some(Phase::Baseline);
+    live(&machine, async |person, machine| {
+        while person.status().phase != "baseline" {
+            seconds(1).await;
+        }
+        let machine = &mut *machine.borrow_mut();
+        (machine.activator.record.trial, machine.activator.holds) = (None, None);
+        machine.report = Some(Rc::new(machine.activator.record.clone()));
+    });
+    live(&machine, async |_, _| seconds(60).await);
+    assert_eq!(outcomes(&machine), ["a interrupted record-unreadable", "a kept healthy"]);
+    assert_eq!(rows(&machine)[1].attempts, INTERRUPTIONS_ALLOWED + 1);
+}
+
+#[test]
+fn a_lost_history_is_filled_from_the_activators_report() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    assert!(live_until(&machine, |m| m.profile == Some(closure("one"))));
+    machine.borrow_mut().push('b', "bad").healthy = false;
+    assert!(live_until(&machine, |m| !m.activator.record.reverted.is_empty()));
+    let file = machine.borrow().directory.path().join(crate::agent::history::FILE);
+    std::fs::write(&file, "this is no database").unwrap();
+    live(&machine, async |person, _| {
+        seconds(60).await;
+        assert_eq!(person.status().blocked[0].toplevel, closure("bad").to_string());
+    });
+    assert_eq!(outcomes(&machine), ["b blocked blocked"]);
+    // Numbers are never used twice: the activator knows them.
+    assert_eq!(rows(&machine)[0].id, 3);
+    assert_eq!(history(&machine).known(None).unwrap().mark, Some(commit('a')));
+}
+
+#[test]
+fn a_closure_that_has_to_be_booted_is_held() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    machine.borrow_mut().reboot_reasons = vec!["the kernel differs".into()];
+    live(&machine, async |person, machine| {
+        seconds(60).await;
+        let status = person.status();
+        assert_eq!(status.phase, "held");
+        assert_eq!(status.gates[0].kind, "reboot-needed");
+        assert_eq!(status.reboot_needed.reasons, ["the kernel differs"]);
+        machine.borrow_mut().push('b', "two");
+        until(&machine, |m| m.realised.contains(&closure("two"))).await;
+        machine.borrow_mut().reboot_reasons.clear();
+        until(&machine, |m| m.profile == Some(closure("two"))).await;
+    });
+    assert_eq!(machine.borrow().requests.len(), 1);
+}

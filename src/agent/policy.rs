@@ -1,0 +1,45 @@
+//! When: the numbers and rules that say how fast, how often and under which conditions: PURE.
+//!
+//! [`pace`] is about time, [`gates`] about what holds a trial back.
+
+use std::time::Duration;
+
+use crate::config::settings::{Drift, Settings};
+use crate::model::commit::CommitId;
+
+pub mod gates;
+pub mod pace;
+
+/// A trial starts only within this time of a good poll: who cannot reach the remote before the
+/// trial could not tell afterwards whether the trial cut it off.
+pub const FRESH_POLL_MS: u64 = 5_000;
+
+/// The activator's report names a request within this time, or the activator is out of order.
+pub const REQUEST_TAKEN_WITHIN_MS: u64 = 10_000;
+
+/// An interrupted trial is tried once more.
+pub const INTERRUPTIONS_ALLOWED: u32 = 1;
+
+/// What the configuration says about when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// `source.poll_interval`
+    pub poll_interval: Duration,
+    /// `source.stale_after`
+    pub stale_after: Duration,
+    /// `trust.introduction`
+    pub introduction: Option<CommitId>,
+    /// `activation.drift`
+    pub drift: Drift,
+}
+
+impl From<&Settings> for Policy {
+    fn from(settings: &Settings) -> Policy {
+        Policy {
+            poll_interval: settings.source.poll_interval,
+            stale_after: settings.source.stale_after,
+            introduction: settings.source.introduction.clone(),
+            drift: settings.activation.drift,
+        }
+    }
+}

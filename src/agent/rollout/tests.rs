@@ -1,0 +1,225 @@
+//! Single decisions, as tables; whole journeys are in `agent/daemon/tests`.
+
+use std::time::Duration;
+
+use super::*;
+use crate::agent::rollout::advance::advance;
+use crate::agent::rollout::verdict::{Again, Verdict, again};
+use crate::agent::rollout::verify::Lineage;
+use crate::model::failure::Failure;
+
+fn commit(letter: char) -> CommitId {
+    letter.to_string().repeat(40).parse().unwrap()
+}
+
+fn closure(name: &str) -> StorePath {
+    format!("/nix/store/{}-{name}", "0".repeat(32)).parse().unwrap()
+}
+
+fn policy() -> Policy {
+    let (poll_interval, stale_after) = (Duration::from_secs(60), Duration::from_secs(3600));
+    Policy { poll_interval, stale_after, introduction: None, drift: Drift::Report }
+}
+
+fn deployment(id: u64, letter: char, stage: Stage) -> Deployment {
+    Deployment {
+        id: DeploymentId(id),
+        kind: Kind::Follow,
+        commit: Some(commit(letter)),
+        generation: None,
+        attempts: 1,
+        emergency: false,
+        subject: None,
+        started_at: String::new(),
+        stage,
+    }
+}
+
+/// A machine that runs what its profile says, with a fresh poll.
+fn seen(live: Vec<Deployment>) -> Seen {
+    let world = World {
+        running: Some(closure("base")),
+        profile: Some(closure("base")),
+        boot_id: "boot".into(),
+        report: Some(Default::default()),
+        ..World::default()
+    };
+    let poll = PollSeen { good_at_ms: Some(1_000), error: None };
+    let now = Moment { boottime_ms: 2_000, unix_s: 1_000 };
+    Seen { now, tip: Some(commit('a')), poll, live, world, ..Seen::default() }
+}
+
+fn held(name: &str) -> Stage {
+    Stage::Held { toplevel: closure(name), base: None }
+}
+
+fn realising(name: &str) -> Stage {
+    Stage::Realising { closure: Closure { toplevel: closure(name), drv: None }, base: None }
+}
+
+/// One word for a step.
+fn word(step: Step) -> String {
+    match step {
+        Step::Begin(birth) => format!("begin {}", birth.attempts),
+        Step::Advance(id, stage) => format!("advance {id} {}", stage.phase()),
+        Step::Work(id, Operation::Fetch { .. }) => format!("fetch {id}"),
+        Step::Work(id, Operation::Resolve { .. }) => format!("resolve {id}"),
+        Step::Work(id, Operation::Realise { .. }) => format!("realise {id}"),
+        Step::Request(id) => format!("request {id}"),
+        Step::End(id, end) => format!("end {id} {} {}", end.outcome, end.reason),
+        Step::Rest => "rest".to_owned(),
+    }
+}
+
+#[track_caller]
+fn check(seen: &Seen, expected: &str) {
+    assert_eq!(word(decide(seen, &policy())), expected, "{:?}", seen.live);
+}
+
+#[test]
+fn each_stage_has_its_next_step() {
+    let one = |stage| seen(vec![deployment(1, 'a', stage)]);
+    check(&seen(vec![]), "begin 1");
+    check(&one(Stage::Fetching), "fetch 1");
+    check(&one(Stage::Verifying { lineage: Lineage::default() }), "advance 1 resolving");
+    check(&one(Stage::Resolving { base: None }), "resolve 1");
+    check(&one(realising("one")), "realise 1");
+    check(&one(held("one")), "request 1");
+    let boot_id = "boot".to_owned();
+    check(&one(Stage::Requested { toplevel: closure("one"), boot_id }), "rest");
+}
+
+#[test]
+fn only_one_long_operation_runs() {
+    for stage in [Stage::Fetching, Stage::Resolving { base: None }, realising("one")] {
+        let busy = seen(vec![deployment(1, 'a', stage)]);
+        check(&Seen { working: Some(DeploymentId(1)), ..busy }, "rest");
+    }
+}
+
+#[test]
+fn what_is_resolved_is_not_evaluated_again() {
+    let known = Closure { toplevel: closure("one"), drv: None };
+    let resolved = Resolved::from([(commit('a'), known)]);
+    let one = seen(vec![deployment(1, 'a', Stage::Resolving { base: None })]);
+    check(&Seen { resolved, ..one }, "advance 1 realising");
+}
+
+#[test]
+fn a_closure_that_runs_and_is_the_default_needs_no_trial() {
+    let one = seen(vec![deployment(1, 'a', realising("base"))]);
+    check(&one, "end 1 kept already-running");
+    let mut only_runs = one.clone();
+    only_runs.world.profile = Some(closure("older"));
+    check(&only_runs, "realise 1");
+}
+
+#[test]
+fn a_blocked_closure_is_blocked_at_every_stage() {
+    for stage in [realising("one"), held("one")] {
+        let one = seen(vec![deployment(1, 'a', stage)]);
+        check(&Seen { blocked: Blocked::from([closure("one")]), ..one }, "end 1 blocked blocked");
+    }
+}
+
+#[test]
+fn a_newer_commit_supersedes_what_has_not_begun_to_realise() {
+    let older = |stage| seen(vec![deployment(1, 'b', stage)]);
+    for stage in [Stage::Fetching, Stage::Resolving { base: None }] {
+        check(&older(stage), "end 1 superseded newer-commit");
+    }
+    check(&older(realising("one")), "realise 1");
+    check(&older(held("one")), "request 1");
+    check(
+        &Seen { paused: Some("x".into()), ..older(held("one")) },
+        "end 1 superseded newer-commit",
+    );
+}
+
+#[test]
+fn a_trial_starts_only_within_seconds_of_a_good_poll() {
+    let one = seen(vec![deployment(1, 'a', held("one"))]);
+    let at = |ms| Moment { boottime_ms: ms, unix_s: 1_000 };
+    check(&Seen { now: at(6_000), ..one.clone() }, "request 1");
+    check(&Seen { now: at(6_001), ..one.clone() }, "rest");
+    let error = Some(Failure::new(Reason::UNREACHABLE, "no route"));
+    check(&Seen { poll: PollSeen { good_at_ms: Some(1_900), error }, ..one }, "rest");
+}
+
+#[test]
+fn what_was_verified_against_another_mark_is_looked_at_again() {
+    let one = seen(vec![deployment(1, 'a', held("one"))]);
+    check(&Seen { mark: Some(commit('b')), ..one }, "fetch 1");
+    let lineage = Lineage { base: Some(commit('c')), descends: true, ..Lineage::default() };
+    let one = seen(vec![deployment(1, 'a', Stage::Verifying { lineage })]);
+    check(&Seen { mark: Some(commit('b')), ..one }, "advance 1 fetching");
+}
+
+#[test]
+fn a_request_that_another_boot_has_forgotten_goes_back_to_the_gates() {
+    let requested = |boot_id: &str| {
+        let boot_id = boot_id.to_owned();
+        seen(vec![deployment(1, 'a', Stage::Requested { toplevel: closure("one"), boot_id })])
+    };
+    check(&requested("boot"), "rest");
+    check(&requested("earlier"), "advance 1 held");
+    let mut silent = requested("earlier");
+    silent.world.report = None;
+    check(&silent, "rest");
+}
+
+#[test]
+fn an_impossible_result_leaves_a_deployment_alone() {
+    let one = deployment(1, 'a', held("one"));
+    assert_eq!(advance(&one, Ok(Done::Realised)), Step::Rest);
+    let boot_id = "boot".to_owned();
+    let asked = deployment(1, 'a', Stage::Requested { toplevel: closure("one"), boot_id });
+    let failure = Failure::new(Reason::INTERNAL, "x");
+    assert_eq!(advance(&asked, Err(failure)), Step::Rest);
+}
+
+#[track_caller]
+fn check_again(outcome: Outcome, retry: bool, expected: [Again; 2]) {
+    let verdict = Verdict {
+        deployment: DeploymentId(1),
+        outcome,
+        reason: Reason::INTERNAL,
+        message: String::new(),
+        hint: None,
+        toplevel: Some(closure("one")),
+        attempts: 1,
+        retry,
+        ended_at_s: 990,
+    };
+    let by_itself = seen(vec![]);
+    let mut asked = by_itself.clone();
+    asked.insist.now = true;
+    let got = [again(&verdict, &by_itself), again(&verdict, &asked)];
+    assert_eq!(got, expected, "{outcome} {retry}");
+
+    let blocked = Seen { blocked: Blocked::from([closure("one")]), ..asked };
+    assert_eq!(again(&verdict, &blocked), Again::Never, "{outcome}");
+    let back = Moment { unix_s: 500, ..by_itself.now };
+    let clock_went_back = Seen { now: back, ..by_itself };
+    if let Again::At(_) = expected[0] {
+        assert_eq!(again(&verdict, &clock_went_back), Again::Now);
+    }
+}
+
+#[test]
+fn the_same_tip_is_tried_again_by_evidence() {
+    use Again::{At, Never, Now};
+    check_again(Outcome::Kept, false, [Never, Never]);
+    check_again(Outcome::Failed, true, [At(1020), Now]);
+    check_again(Outcome::Failed, false, [Never, Now]);
+    check_again(Outcome::Reverted, true, [At(1020), Now]);
+    check_again(Outcome::Reverted, false, [Now, Now]);
+    check_again(Outcome::Blocked, false, [Now, Now]);
+    check_again(Outcome::Interrupted, true, [Now, Now]);
+    check_again(Outcome::Interrupted, false, [Never, Now]);
+    check_again(Outcome::Aborted, false, [Never, Now]);
+    check_again(Outcome::RevertFailed, false, [Never, Now]);
+    check_again(Outcome::Superseded, false, [Now, Now]);
+    check_again(Outcome::Tested, false, [Never, Never]);
+    check_again(Outcome::Staged, false, [Never, Never]);
+}

@@ -1,0 +1,224 @@
+//! What is known, as the answer to `GetStatus`, `ListDeployments` and `ShowDeployment`: PURE.
+
+use crate::agent::history::{EventRow, Known, Row};
+use crate::agent::policy::{Policy, gates};
+use crate::agent::rollout::{Seen, trial};
+use crate::config::settings::{Drift, Settings};
+use crate::control::deployment::{Check, Details, Event, Evidence};
+use crate::control::status::{Blocked, Gate, RebootNeeded, Remote, Running, Status, Summary};
+use crate::handover::report::{self, CheckState, Trial};
+use crate::model::deployment::Phase;
+use crate::model::store_path::StorePath;
+
+/// What a status is made of.
+pub struct Sight<'a> {
+    /// The configuration.
+    pub settings: &'a Settings,
+    /// The rules.
+    pub policy: &'a Policy,
+    /// What a decision would look at.
+    pub seen: &'a Seen,
+    /// The history.
+    pub known: &'a Known,
+    /// RFC 3339: the last good poll.
+    pub last_success_at: Option<String>,
+    /// No good poll for `source.stale_after`.
+    pub stale: bool,
+    /// What the loop itself has to say.
+    pub troubles: &'a [String],
+}
+
+/// Makes the status.
+pub fn status(sight: &Sight<'_>) -> Status {
+    let (seen, known) = (sight.seen, sight.known);
+    let row = known.live.first().or(known.newest.as_ref());
+    let reasons = seen.world.reboot_reasons.clone();
+    Status {
+        host: sight.settings.host.clone(),
+        phase: phase(seen).as_str().to_owned(),
+        running: running(sight),
+        boot_default: boot_default(sight),
+        remote: remote(sight),
+        deployment: row.map(summary),
+        checks: row.map(|row| checks(row, reported(seen, row))).unwrap_or_default(),
+        blocked: blocked(known),
+        gates: gates::of_the_tip(seen, sight.policy).into_iter().map(gate).collect(),
+        reboot_needed: RebootNeeded { needed: !reasons.is_empty(), reasons },
+        warnings: warnings(sight),
+    }
+}
+
+/// Returns the phase of the deployment in front.
+pub fn phase(seen: &Seen) -> Phase {
+    seen.live.first().map(|front| front.stage.phase()).unwrap_or(Phase::Idle)
+}
+
+fn running(sight: &Sight<'_>) -> Running {
+    let world = &sight.seen.world;
+    match &world.running {
+        Some(toplevel) => {
+            let default = world.profile.as_ref() == Some(toplevel);
+            let generation = world.profile_generation.filter(|_| default);
+            system(toplevel, generation, sight)
+        }
+        None => Running { toplevel: String::new(), commit: None, generation: None },
+    }
+}
+
+fn boot_default(sight: &Sight<'_>) -> Option<Running> {
+    let default = sight.seen.world.report.as_ref()?.boot_default.as_ref()?;
+    Some(system(&default.toplevel, default.generation, sight))
+}
+
+fn system(toplevel: &StorePath, generation: Option<u64>, sight: &Sight<'_>) -> Running {
+    let known = sight.known;
+    let kept = known.kept_commit.as_ref().filter(|_| known.last_kept.as_ref() == Some(toplevel));
+    let live = known.live.iter().find(|row| row.toplevel.as_ref() == Some(toplevel));
+    let commit = kept.or_else(|| live.and_then(|row| row.commit.as_ref()));
+    Running {
+        toplevel: toplevel.to_string(),
+        commit: commit.map(|commit| commit.to_string()),
+        generation: generation.map(|number| number as i64),
+    }
+}
+
+fn remote(sight: &Sight<'_>) -> Remote {
+    let (source, seen) = (&sight.settings.source, sight.seen);
+    Remote {
+        url: source.url.clone(),
+        branch: source.branch.clone(),
+        tip: seen.tip.as_ref().map(|tip| tip.to_string()),
+        last_success_at: sight.last_success_at.clone(),
+        last_error: seen.poll.error.as_ref().map(|failure| failure.message.clone()),
+        stale: sight.stale,
+    }
+}
+
+fn blocked(known: &Known) -> Vec<Blocked> {
+    let blocked = known.blocked.iter().filter(|row| row.unblocked_by.is_none());
+    let shown = |row: &crate::agent::history::BlockedRow| Blocked {
+        toplevel: row.toplevel.to_string(),
+        commit: row.commit.as_ref().map(|commit| commit.to_string()),
+        reason: row.reason.to_string(),
+        since: row.since.clone(),
+    };
+    blocked.map(shown).collect()
+}
+
+fn gate(gate: gates::Gate) -> Gate {
+    Gate { kind: gate.kind.as_str().to_owned(), message: gate.message, until: gate.until }
+}
+
+fn warnings(sight: &Sight<'_>) -> Vec<String> {
+    let (seen, known) = (sight.seen, sight.known);
+    let mut warnings = sight.settings.warnings.clone();
+    warnings.extend(known.mended.clone());
+    warnings.extend(seen.world.report.iter().flat_map(|report| report.warnings.clone()));
+    warnings.extend(seen.world.report_error.clone());
+    if sight.stale {
+        let after = sight.policy.stale_after.as_secs() / 60;
+        warnings.push(format!("the remote has not answered for more than {after} min"));
+    }
+    if let Some(running) = seen.drift() {
+        let what = match sight.policy.drift {
+            Drift::Report => "the next other closure is deployed over it",
+            Drift::Hold => "nothing is deployed until `autodeployctl resume`",
+            Drift::Restore => "the kept system is brought back",
+        };
+        let name = running.name();
+        warnings.push(format!("somebody switched to `{name}` by hand: {what}"));
+    }
+    if trial::unanswered(seen) {
+        let look = "`systemctl status autodeploy-activate.path`";
+        warnings.push(format!("the activator did not take the request: see {look}"));
+    }
+    if sight.settings.health.checks.is_empty() {
+        warnings.push("no check but the built-in ones decides about a trial".to_owned());
+    }
+    warnings.extend(sight.troubles.iter().cloned());
+    warnings
+}
+
+/// Makes one line of a list.
+pub fn summary(row: &Row) -> Summary {
+    let message = match (&row.outcome, row.message.is_empty()) {
+        (None, true) => format!("{} {}", row.phase, row.subject.as_deref().unwrap_or_default()),
+        _ => row.message.clone(),
+    };
+    Summary {
+        id: row.id as i64,
+        commit: row.commit.as_ref().map(|commit| commit.to_string()),
+        toplevel: row.toplevel.as_ref().map(|path| path.to_string()),
+        outcome: row.outcome.clone(),
+        reason: row.reason.clone(),
+        message: message.trim().to_owned(),
+        started_at: row.started_at.clone(),
+        finished_at: row.finished_at.clone(),
+        subject: row.subject.clone(),
+    }
+}
+
+fn reported<'a>(seen: &'a Seen, row: &Row) -> Option<&'a Trial> {
+    let trial = seen.world.report.as_ref()?.trial.as_ref()?;
+    let same = trial.deployment.0 == row.id && row.toplevel.as_ref() == Some(&trial.toplevel);
+    same.then_some(trial)
+}
+
+/// Makes all that is known of one deployment.
+pub fn details(row: &Row, events: Vec<EventRow>, seen: &Seen) -> Details {
+    let trial = reported(seen, row);
+    let evidence = match trial {
+        Some(trial) => trial.evidence.clone(),
+        None => from_json(&row.evidence),
+    };
+    let live = seen.live.iter().find(|deployment| deployment.id.0 == row.id);
+    let phase = live.map(|live| live.stage.phase()).unwrap_or(Phase::Idle);
+    let event = |row: EventRow| Event { at: row.at, event: row.kind, message: row.message };
+    let shown = |one: report::Evidence| Evidence { about: one.about, text: one.text };
+    Details {
+        summary: summary(row),
+        kind: row.kind.clone(),
+        phase: phase.as_str().to_owned(),
+        hint: row.hint.clone(),
+        old_toplevel: row.old_toplevel.as_ref().map(|path| path.to_string()),
+        generation: row.generation.map(|number| number as i64),
+        attempts: i64::from(row.attempts),
+        events: events.into_iter().map(event).collect(),
+        checks: checks(row, trial),
+        evidence: evidence.into_iter().map(shown).collect(),
+    }
+}
+
+fn checks(row: &Row, trial: Option<&Trial>) -> Vec<Check> {
+    let checks: Vec<report::CheckReport> = match trial {
+        Some(trial) => trial.checks.clone(),
+        None => from_json(&row.checks),
+    };
+    checks.into_iter().map(check).collect()
+}
+
+fn check(check: report::CheckReport) -> Check {
+    use crate::config::settings::Severity;
+    let severity = match check.severity {
+        Severity::Required => "required",
+        Severity::Wanted => "wanted",
+    };
+    let state = match check.state {
+        CheckState::Pending => "pending",
+        CheckState::Green => "green",
+        CheckState::Red => "red",
+    };
+    Check {
+        name: check.name,
+        kind: check.kind,
+        severity: severity.to_owned(),
+        state: state.to_owned(),
+        excused: check.excused,
+        message: check.message,
+    }
+}
+
+/// A column that does not parse shows as nothing: it is decoration, and decides nothing.
+fn from_json<T: serde::de::DeserializeOwned>(column: &Option<String>) -> Vec<T> {
+    column.as_ref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
