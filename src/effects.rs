@@ -2,7 +2,11 @@
 //!
 //! Nothing in here decides; what was seen goes back to the pure rooms as plain values.
 
+#[cfg(feature = "activator")]
+pub mod bootloader;
 pub mod clock;
+#[cfg(feature = "activator")]
+pub mod closure;
 pub mod files;
 #[cfg(feature = "client")]
 pub mod generations;
@@ -11,16 +15,32 @@ pub mod git;
 #[cfg(feature = "agent")]
 pub mod halt;
 pub mod host_name;
+#[cfg(feature = "activator")]
+pub mod inbox;
 #[cfg(any(feature = "agent", feature = "activator"))]
 pub mod journal;
+#[cfg(feature = "activator")]
+pub mod lock;
+#[cfg(feature = "activator")]
+pub mod network;
 #[cfg(feature = "agent")]
 pub mod nix;
+#[cfg(feature = "activator")]
+pub mod notify;
+#[cfg(feature = "activator")]
+pub mod probe;
 pub mod process;
+#[cfg(feature = "activator")]
+pub mod profile;
 #[cfg(feature = "client")]
 pub mod programs;
 #[cfg(feature = "agent")]
 pub mod remote;
 #[cfg(feature = "agent")]
 pub mod socket;
+#[cfg(feature = "activator")]
+pub mod switch;
+#[cfg(feature = "activator")]
+pub mod systemd;
 #[cfg(feature = "agent")]
 pub mod users;
