@@ -7,6 +7,8 @@ pub mod bootloader;
 pub mod clock;
 #[cfg(feature = "activator")]
 pub mod closure;
+#[cfg(feature = "activator")]
+pub mod evidence;
 pub mod files;
 #[cfg(feature = "client")]
 pub mod generations;
