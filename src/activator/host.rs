@@ -3,7 +3,7 @@
 //! [`real`] is the machine. In tests there is one in memory that can do all that the real one can,
 //! failing, hanging and being cut off included, and that keeps what is on its disk.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -138,7 +138,7 @@ pub trait Host {
     ///
     /// # Errors
     /// The profile leads where it did.
-    fn set_profile(&mut self, path: &PathBuf, toplevel: &StorePath) -> Result<u64>;
+    fn set_profile(&mut self, path: &Path, toplevel: &StorePath) -> Result<u64>;
     /// Leads a profile back to where it led before the trial.
     ///
     /// # Errors

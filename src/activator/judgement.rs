@@ -35,7 +35,7 @@ pub struct Judgement {
 }
 
 /// What the agent of the new generation has to see of its remote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remote {
     /// The new generation's `source.url`.
     pub url: String,

@@ -1,1 +1,323 @@
-//! (room)
+//! What `autodeploy-activate.service` does: take the request, or mend what was interrupted, and
+//! leave the trial itself to `autodeploy-trial.service`.
+//!
+//! The trial runs in a transient unit because a daemon-reload gives this one the *new* generation's
+//! unit file: changed, removed or masked by the commit on trial, it would not be restarted, or
+//! would be restarted as the broken new one. No generation can change a transient unit.
+
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use zbus::Variant;
+
+use crate::activator::conduct::event_of;
+use crate::activator::host::real::{self, RUNNING};
+use crate::activator::record::{self, Record, Trial};
+use crate::activator::request::{Closure, Facts, grant, parse};
+use crate::activator::trial::phase::{End, Phase};
+use crate::activator::{report, trial};
+use crate::config::settings::{Paths, Settings};
+use crate::effects::journal::{self, About};
+use crate::effects::lock::{Lock, try_lock};
+use crate::effects::systemd::{Property, Systemd, UNIT, exec, span, texts};
+use crate::effects::{bootloader, clock, closure, files, inbox, profile};
+use crate::handover::LARGEST_FILE_BYTES;
+use crate::handover::request::{self, Request};
+use crate::model::event::EventKind;
+use crate::model::failure::Failure;
+
+/// The unit of the trial.
+pub const TRIAL: &str = "autodeploy-trial.service";
+
+/// The lock's name in the activator's directory: whoever writes the record holds it.
+const LOCK: &str = "lock";
+
+/// The name under which a request is taken away.
+const TAKEN: &str = "taken.json";
+
+/// After a request that cannot be taken away: the path unit would start us again at once.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How long the lock of a trial that is just ending is waited for.
+const LOCK_TRIES: u32 = 20;
+
+/// Does one round of the service.
+///
+/// # Errors
+/// Nothing could be done; the reason is for the journal, and the unit starts again.
+pub fn serve(settings: &Settings, config: &Path, warnings: &[String]) -> Result<()> {
+    let paths = &settings.paths;
+    let taken = take(paths);
+    if taken.is_err() {
+        sleep(PAUSE);
+    }
+    let request = match taken? {
+        Some(Ok(request)) => Some(request),
+        Some(Err(failure)) => {
+            tell(EventKind::RequestRefused, About::default(), &failure.to_string());
+            None
+        }
+        None => None,
+    };
+    if is_on() {
+        return refuse_while_on(request.as_ref());
+    }
+    let Some(lock) = wait_for_lock(&paths.activator_state_dir)? else {
+        return refuse_while_on(request.as_ref());
+    };
+    let mut record = load(&paths.activator_state_dir);
+    record.warnings.extend(warnings.iter().cloned());
+    match (record.unfinished().is_some(), request) {
+        (true, request) => {
+            if let Some(request) = request {
+                refuse_while_on(Some(&request))?;
+            }
+            publish(paths, &record)?;
+            drop(lock);
+            start_trial(config)
+        }
+        (false, Some(request)) => begin(settings, config, (record, lock), request),
+        (false, None) => {
+            profile::unroot(Path::new(real::ROOTS), real::ROOT_NAMES);
+            publish(paths, &record)
+        }
+    }
+}
+
+/// Takes the request away first of all.
+fn take(paths: &Paths) -> Result<Option<Result<Request, Failure>>> {
+    files::make_directory(&paths.report_dir, 0o755)?;
+    let from = paths.runtime_dir.join(request::FILE);
+    let to = paths.report_dir.join(TAKEN);
+    match inbox::take(&from, &to, LARGEST_FILE_BYTES) {
+        Ok(None) => Ok(None),
+        Ok(Some(bytes)) => Ok(Some(parse(&bytes))),
+        // Gone, and not readable: as good as refused. Still there: we would be started for ever.
+        Err(error) if !from.exists() => {
+            let message = format!("could not read the request: {error:#}");
+            Ok(Some(Err(Failure::new(crate::model::failure::Reason::BAD_REQUEST, message))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells whether the trial unit is there, also between two restarts of it.
+fn is_on() -> bool {
+    let state: Result<String> = Systemd::new().property(TRIAL, UNIT, "ActiveState");
+    state.is_ok_and(|state| !matches!(state.as_str(), "inactive" | "failed"))
+}
+
+fn refuse_while_on(request: Option<&Request>) -> Result<()> {
+    if let Some(request) = request {
+        let about = About {
+            deployment: Some(request.deployment),
+            commit: request.commit.as_ref(),
+            closure: Some(&request.toplevel),
+            ..About::default()
+        };
+        let message = "refused a request: another trial is on, and goes on";
+        tell(EventKind::RequestRefused, about, message);
+    }
+    Ok(())
+}
+
+fn wait_for_lock(directory: &Path) -> Result<Option<Lock>> {
+    files::make_directory(directory, 0o700)?;
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = try_lock(&directory.join(LOCK))? {
+            return Ok(Some(lock));
+        }
+        sleep(Duration::from_millis(50));
+    }
+    Ok(None)
+}
+
+/// Takes the lock for the trial process, which waits for the service to let go of it.
+///
+/// # Errors
+/// Somebody else holds it: another trial process, which is then the one.
+pub fn lock_for_trial(directory: &Path) -> Result<Lock> {
+    wait_for_lock(directory)?.context("another trial process holds the record's lock")
+}
+
+/// Reads the record; what cannot be read is set aside and said.
+pub fn load(directory: &Path) -> Record {
+    let path = directory.join(record::FILE);
+    let unreadable = match files::read_limited(&path, record::LARGEST_BYTES) {
+        Ok(None) => return Record::default(),
+        Ok(Some(bytes)) => match record::parse(&bytes) {
+            Ok(record) => return Record { warnings: Vec::new(), ..record },
+            Err(unreadable) => unreadable.0,
+        },
+        Err(error) => format!("{error:#}"),
+    };
+    let aside = match files::set_aside(&path) {
+        Ok(aside) => format!("is kept as `{}`", aside.display()),
+        Err(error) => format!("could not be set aside: {error:#}"),
+    };
+    let mut message = format!(
+        "the activator's record `{}` was unreadable and {aside}: {unreadable}",
+        path.display()
+    );
+    message.push_str(&disagreement());
+    tell(EventKind::RecordUnreadable, About::default(), &message);
+    Record { warnings: vec![message], ..Record::default() }
+}
+
+/// Without a record nothing is moved; a person is told if what runs is not what boots.
+fn disagreement() -> String {
+    let running = profile::store_path(Path::new(RUNNING)).ok();
+    let system = profile::store_path(Path::new("/nix/var/nix/profiles/system")).ok();
+    let default = bootloader::default();
+    let shown = |path: &Option<crate::model::store_path::StorePath>| {
+        path.as_ref().map_or_else(|| "unknown".to_owned(), |path| format!("`{path}`"))
+    };
+    match running == system && (default.is_none() || default == running) {
+        true => "; what runs is what boots".to_owned(),
+        false => format!(
+            "; it runs {}, the profile is {}, the boot default is {}",
+            shown(&running),
+            shown(&system),
+            shown(&default)
+        ),
+    }
+}
+
+/// Grants or refuses, and records either.
+fn begin(
+    settings: &Settings,
+    config: &Path,
+    (mut record, lock): (Record, Lock),
+    request: Request,
+) -> Result<()> {
+    let paths = &settings.paths;
+    let granted = grant(&request, &facts(settings, &request), &record);
+    if granted.is_ok() && request.unblocked_by.is_some() {
+        record.clear(&request.toplevel);
+    }
+    let (boot_id, at) = (clock::boot_id()?, clock::now_text());
+    let mut trial = Trial::new(request, boot_id.clone(), at.clone());
+    if let Err(end) = &granted {
+        trial.enter(Phase::Ended(end.clone()), &boot_id, &at);
+    }
+    record.trial = Some(trial);
+    let saved = real::save(&paths.activator_state_dir, &record);
+    if let Err(error) = saved {
+        return not_recorded(paths, record, &format!("{error:#}"));
+    }
+    publish(paths, &record)?;
+    let Some(trial) = &record.trial else { return Ok(()) };
+    match granted {
+        Ok(()) => {
+            tell(EventKind::RequestTaken, about(trial, None), "took a request");
+            // The trial process takes it.
+            drop(lock);
+            start_trial(config)
+        }
+        Err(end) => {
+            tell(EventKind::RequestRefused, about(trial, Some(&end)), &end.failure.to_string());
+            Ok(())
+        }
+    }
+}
+
+/// Nothing goes forward without a record; the report still says so.
+fn not_recorded(paths: &Paths, mut record: Record, cause: &str) -> Result<()> {
+    let Some(trial) = record.trial.as_mut() else { return Ok(()) };
+    if let Some(ended) = trial::unrecorded(&Phase::Baseline, cause) {
+        trial.enter(ended, &clock::boot_id()?, &clock::now_text());
+    }
+    publish(paths, &record)?;
+    if let Some((trial, end)) = record.trial.as_ref().and_then(|trial| Some((trial, trial.end()?)))
+    {
+        tell(event_of(end.outcome), about(trial, Some(end)), &end.failure.to_string());
+    }
+    Ok(())
+}
+
+fn about<'a>(trial: &'a Trial, end: Option<&'a End>) -> About<'a> {
+    About {
+        deployment: Some(trial.request.deployment),
+        commit: trial.request.commit.as_ref(),
+        closure: Some(&trial.request.toplevel),
+        outcome: end.map(|end| end.outcome),
+        reason: end.map(|end| &end.failure.reason),
+    }
+}
+
+fn facts(settings: &Settings, request: &Request) -> Facts {
+    let toplevel = &request.toplevel;
+    let running = profile::store_path(Path::new(RUNNING)).ok();
+    let valid = profile::check_valid(&settings.paths.nix_bin, &[toplevel]);
+    let host = closure::configuration(toplevel).and_then(|text| {
+        crate::config::lenient(&text, &settings.host).map(|(new, _)| new.host).map_err(|failure| {
+            Failure { reason: crate::model::failure::Reason::NO_CONFIGURATION, ..failure }
+        })
+    });
+    Facts {
+        boot_id: clock::boot_id().unwrap_or_default(),
+        host: settings.host.clone(),
+        hostname: running.as_ref().and_then(closure::hostname),
+        running,
+        closure: Closure {
+            valid: valid.map_err(|error| format!("{error:#}")),
+            lacks: closure::lacks(toplevel).map(str::to_owned),
+            host,
+            hostname: closure::hostname(toplevel),
+        },
+    }
+}
+
+fn publish(paths: &Paths, record: &Record) -> Result<()> {
+    let default = bootloader::default().map(|path| report::boot_default(record, path));
+    real::publish(&paths.report_dir, &report::of(record, default.as_ref()))
+}
+
+fn tell(kind: EventKind, about: About<'_>, message: &str) {
+    journal::record(kind, about, message);
+}
+
+/// Starts the trial process in its transient unit.
+///
+/// The configuration is named by the path that it has in the store: after the switch,
+/// `/etc/autodeploy/config.toml` is the new generation's.
+fn start_trial(config: &Path) -> Result<()> {
+    let program = profile::own_program()?;
+    let config = config.canonicalize().unwrap_or_else(|_| config.to_owned());
+    let command: Vec<String> = [program, "--trial".into(), "--config".into(), config]
+        .iter()
+        .map(|part: &PathBuf| part.to_string_lossy().into_owned())
+        .collect();
+    Systemd::new().start_transient(TRIAL, &trial_unit(&command))
+}
+
+fn trial_unit(command: &[String]) -> Vec<Property> {
+    let text = |text: &str| Variant::new(text.to_owned());
+    vec![
+        ("Description", text("A system on trial")),
+        ("ExecStart", exec(command)),
+        // READY comes at once; nothing may wait for the end of a trial.
+        ("Type", text("notify")),
+        ("NotifyAccess", text("main")),
+        ("Restart", text("on-failure")),
+        ("RestartUSec", span(Duration::from_millis(200))),
+        ("StartLimitIntervalUSec", span(Duration::ZERO)),
+        ("WatchdogUSec", span(Duration::from_secs(60))),
+        ("RefuseManualStop", Variant::new(true)),
+        // Without the default dependencies: they require `sysinit.target`, and whatever a switch
+        // stops of that would stop the trial that has to revert it. A shutdown still ends it.
+        ("DefaultDependencies", Variant::new(false)),
+        ("Conflicts", texts(&["shutdown.target"])),
+        ("Before", texts(&["shutdown.target"])),
+        ("IgnoreOnIsolate", Variant::new(true)),
+        // A shutdown asks the trial and not the switch that it runs: keeping may end well.
+        ("KillMode", text("mixed")),
+        ("TimeoutStopUSec", span(Duration::from_secs(60))),
+        ("WorkingDirectory", text("/")),
+        ("OOMScoreAdjust", Variant::new(-900_i32)),
+        ("SyslogIdentifier", text("autodeploy-activate")),
+        ("CollectMode", text("inactive-or-failed")),
+    ]
+}

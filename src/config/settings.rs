@@ -196,6 +196,19 @@ pub enum Probe {
     },
 }
 
+impl Probe {
+    /// Returns the kind as it is written in the configuration.
+    pub fn kind(&self) -> &str {
+        match self {
+            Probe::Http { .. } => "http",
+            Probe::Tcp { .. } => "tcp",
+            Probe::Command { .. } => "command",
+            Probe::Units { .. } => "units",
+            Probe::Unknown { name } => name,
+        }
+    }
+}
+
 /// `[control]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {

@@ -1,8 +1,8 @@
 //! Files that survive a power cut, and files that somebody else wrote.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -37,6 +37,20 @@ fn write_and_rename(path: &Path, temporary: &Path, bytes: &[u8], mode: u32) -> R
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok(fs::rename(temporary, path)?)
+}
+
+/// Makes a directory with its parents; one that is there is given this mode.
+///
+/// # Errors
+/// It is not there, or has another mode.
+pub fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    let making = || format!("could not make `{}`", path.display());
+    fs::create_dir_all(path).with_context(making)?;
+    let now = fs::metadata(path).with_context(making)?.permissions().mode();
+    match now & 0o7777 == mode {
+        true => Ok(()),
+        false => fs::set_permissions(path, Permissions::from_mode(mode)).with_context(making),
+    }
 }
 
 /// Makes the entries of a directory durable.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 
 use anyhow::bail;
 
@@ -322,7 +323,7 @@ impl Host for Fake {
         self.changed();
     }
 
-    fn set_profile(&mut self, _: &PathBuf, toplevel: &StorePath) -> Result<u64> {
+    fn set_profile(&mut self, _: &Path, toplevel: &StorePath) -> Result<u64> {
         self.fails(Fault::SetProfile, "could not set the profile")?;
         let highest = self.generations.iter().map(|one| one.number).max().unwrap();
         let newest = self.generations.iter().find(|one| one.number == highest).unwrap();

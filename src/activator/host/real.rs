@@ -1,1 +1,387 @@
-//! (room)
+//! The machine itself.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{Action, Host, Look, PreSwitchChecks, Proving, Side, Switch};
+use crate::activator::checks::configured::Configured;
+use crate::activator::checks::lifeline::{self, LifelineSight, Wanted};
+use crate::activator::checks::units::{self, Units};
+use crate::activator::checks::{Sight, Watched, Watching, watch};
+use crate::activator::judgement::{Before, Frozen};
+use crate::activator::record::{self, Baseline, Profile, Record, Trial};
+use crate::activator::trial::phase::Phase;
+use crate::activator::trial::seen::CheckSeen;
+use crate::activator::trial::switched::SwitchEnd;
+use crate::config::settings::{Paths, Settings, Severity};
+use crate::effects::journal::{self, About};
+use crate::effects::notify::{self, AskedToEnd};
+use crate::effects::process::Status;
+use crate::effects::systemd::Systemd;
+use crate::effects::{bootloader, clock, files, network, profile, switch};
+use crate::handover::LARGEST_FILE_BYTES;
+use crate::handover::answer::{self, Answer, Word};
+use crate::handover::report::{self, CheckState, Evidence, Report};
+use crate::handover::request::Request;
+use crate::model::event::EventKind;
+use crate::model::store_path::StorePath;
+
+mod baseline;
+
+/// What runs.
+pub const RUNNING: &str = "/run/current-system";
+/// What was booted.
+const BOOTED: &str = "/run/booted-system";
+/// Where the roots of a trial are.
+pub const ROOTS: &str = "/nix/var/nix/gcroots/autodeploy";
+/// Their names.
+pub const ROOT_NAMES: &[&str] = &["old", "new", "activator"];
+
+/// How often the built-in checks look.
+const LOOK: Duration = Duration::from_millis(300);
+/// The limit on one look of a built-in check; the lifeline's holds a self-test.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+/// The longest that one wait goes without showing the watchdog that we live.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a boot may take before a switch goes ahead all the same.
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+/// The machine, as one process of ours sees it.
+pub struct Machine {
+    settings: Settings,
+    systemd: Systemd,
+    asked_to_end: AskedToEnd,
+    watching: Option<Watching>,
+    wake: (Sender<()>, Receiver<()>),
+    /// When the last switch began, and when it ended.
+    switched: (Duration, Duration),
+}
+
+impl Machine {
+    /// Makes a handle on this machine, under its running configuration.
+    pub fn new(settings: Settings, asked_to_end: AskedToEnd) -> Machine {
+        let now = clock::monotonic();
+        Machine {
+            settings,
+            systemd: Systemd::new(),
+            asked_to_end,
+            watching: None,
+            wake: channel(),
+            switched: (now, now),
+        }
+    }
+
+    fn paths(&self) -> &Paths {
+        &self.settings.paths
+    }
+
+    fn aborted_by(&self, trial: &Trial) -> Option<u32> {
+        let path = self.paths().runtime_dir.join(answer::FILE);
+        let bytes = files::read_limited(&path, LARGEST_FILE_BYTES).ok()??;
+        let answer: Answer = serde_json::from_slice(&bytes).ok()?;
+        let is_for_us = answer.deployment == trial.request.deployment;
+        (is_for_us && answer.answer == Word::Abort).then_some(answer.uid)
+    }
+
+    /// SIGTERM alone says nothing: only a machine on its way down ends a trial. Where nobody
+    /// answers any more, it is on its way down.
+    fn is_stopping(&mut self) -> bool {
+        self.asked_to_end.came() && self.systemd.state().map_or(true, |state| state == "stopping")
+    }
+
+    fn watched(&self, trial: &Trial, side: Side) -> Vec<Watched> {
+        let Some(proof) = &trial.proof else { return Vec::new() };
+        let judgement = &proof.judgement;
+        let suspects = match &trial.phase {
+            Phase::Rechecking { cause, .. } => cause.suspects.as_slice(),
+            _ => &[],
+        };
+        let mut all = Vec::new();
+        if side == Side::New || suspects.iter().any(|name| name == LIFELINE) {
+            all.push(self.lifeline(trial, side));
+        }
+        if side == Side::New && judgement.units_decide {
+            let sight = Units::new(self.switched.0, &proof.baseline.failed_units);
+            all.push(built_in(Box::new(sight), &[UNITS, (OTHERS, "units", Severity::Wanted)]));
+        }
+        let prober = profile::own_program().unwrap_or_default();
+        for frozen in &judgement.checks {
+            if side == Side::New || suspects.contains(&frozen.name) {
+                all.push(configured(frozen, &prober));
+            }
+        }
+        all
+    }
+
+    fn lifeline(&self, trial: &Trial, side: Side) -> Watched {
+        let judgement = trial.proof.as_ref().map(|proof| &proof.judgement);
+        let mut remote = judgement.map(|it| it.remote.clone()).unwrap_or_default();
+        if side == Side::Old {
+            // The old agent asks for what the old configuration says.
+            remote.url.clone_from(&self.settings.source.url);
+            remote.branch.clone_from(&self.settings.source.branch);
+            remote.unchanged = true;
+        }
+        let wanted = Wanted {
+            remote,
+            commit: trial.request.commit.clone(),
+            boot_id: self.boot_id(),
+            after: self.switched.1,
+        };
+        let toplevel = trial.request.toplevel.as_path().to_owned();
+        let sight = LifelineSight::new(wanted, self.paths().runtime_dir.clone(), toplevel, side);
+        let mut watched = built_in(Box::new(sight), &[(LIFELINE, "lifeline", Severity::Required)]);
+        let was_green = judgement.is_some_and(|it| it.lifeline_was_green);
+        watched.checks.iter_mut().for_each(|check| check.tells = was_green);
+        watched
+    }
+}
+
+const LIFELINE: &str = "lifeline";
+const UNITS: (&str, &str, Severity) = ("units", "units", Severity::Required);
+const OTHERS: &str = "other-units";
+
+fn built_in(sight: Box<dyn Sight>, checks: &[(&str, &str, Severity)]) -> Watched {
+    let checks = checks.iter().map(|(name, kind, severity)| pending(name, kind, *severity));
+    Watched { checks: checks.collect(), sight, interval: LOOK, limit: LOOK_LIMIT }
+}
+
+fn configured(frozen: &Frozen, prober: &Path) -> Watched {
+    let check = &frozen.check;
+    let mut seen = pending(&frozen.name, check.probe.kind(), check.severity);
+    (seen.excused, seen.tells) = (frozen.excused, frozen.tells);
+    Watched {
+        checks: vec![seen],
+        sight: Box::new(Configured::new(&frozen.name, check, prober)),
+        interval: check.interval,
+        limit: check.timeout,
+    }
+}
+
+fn pending(name: &str, kind: &str, severity: Severity) -> CheckSeen {
+    CheckSeen {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        severity,
+        excused: false,
+        tells: false,
+        state: CheckState::Pending,
+        since: clock::monotonic(),
+        message: String::new(),
+    }
+}
+
+impl Host for Machine {
+    fn monotonic(&self) -> Duration {
+        clock::monotonic()
+    }
+
+    fn wall(&self) -> String {
+        clock::now_text()
+    }
+
+    fn boot_id(&self) -> String {
+        clock::boot_id().unwrap_or_default()
+    }
+
+    fn save(&mut self, record: &Record) -> Result<()> {
+        save(&self.paths().activator_state_dir, record)
+    }
+
+    fn publish(&mut self, report: &Report) {
+        if let Err(error) = publish(&self.paths().report_dir, report) {
+            let message = format!("could not write the report: {error:#}");
+            journal::record(EventKind::RecordUnreadable, About::default(), &message);
+        }
+    }
+
+    fn tell(&mut self, kind: EventKind, about: About<'_>, message: &str) {
+        journal::record(kind, about, message);
+    }
+
+    fn say(&mut self, status: &str) {
+        notify::beat();
+        notify::status(status);
+    }
+
+    fn look(&mut self, trial: &Trial) -> Look {
+        notify::beat();
+        Look {
+            running: profile::store_path(Path::new(RUNNING)).ok(),
+            profile: profile::current(&self.paths().system_profile).ok(),
+            aborted_by: self.aborted_by(trial),
+            stopping: self.is_stopping(),
+        }
+    }
+
+    fn boot_default(&mut self) -> Option<StorePath> {
+        bootloader::default()
+    }
+
+    fn prove(&mut self, request: &Request) -> Proving {
+        self.baseline(request)
+    }
+
+    fn lost(&mut self, baseline: &Baseline) -> Vec<String> {
+        let mut lost = Vec::new();
+        match self.systemd.units() {
+            Ok(units) => lost.extend(
+                units::bad(&units)
+                    .into_iter()
+                    .filter(|name| baseline.active_units.contains(name))
+                    .map(|name| format!("unit `{name}` is failed")),
+            ),
+            Err(error) => lost.push(format!("systemd does not answer: {error:#}")),
+        }
+        if baseline.default_route && !network::has_default_route() {
+            lost.push("there is no default route".to_owned());
+        }
+        if baseline.resolver && !network::has_resolver() {
+            lost.push("there is no resolver".to_owned());
+        }
+        lost
+    }
+
+    fn root(&mut self, trial: &Trial) -> Result<()> {
+        let roots = Path::new(ROOTS);
+        profile::root(roots, "old", trial.old().as_path())?;
+        profile::root(roots, "new", trial.request.toplevel.as_path())?;
+        match profile::own_closure() {
+            Some(own) => profile::root(roots, "activator", own.as_path()),
+            None => Ok(()),
+        }
+    }
+
+    fn unroot(&mut self) {
+        profile::unroot(Path::new(ROOTS), ROOT_NAMES);
+    }
+
+    fn await_boot(&mut self) {
+        let until = clock::monotonic() + BOOT_LIMIT;
+        let starting = |state: Result<String>| {
+            state.is_ok_and(|state| state == "initializing" || state == "starting")
+        };
+        while starting(self.systemd.state()) && clock::monotonic() < until {
+            self.wait(Duration::from_millis(500));
+        }
+    }
+
+    fn switch(&mut self, switch: &Switch) -> SwitchEnd {
+        let action = match switch.action {
+            Action::Test => "test",
+            Action::Boot => "boot",
+        };
+        let checked = switch.checks == PreSwitchChecks::Run;
+        let began = clock::monotonic();
+        let limits = (checked, switch.limit);
+        let ended = switch::run(&switch.toplevel, action, limits, &mut notify::beat);
+        if switch.action == Action::Test {
+            self.switched = (began, clock::monotonic());
+        }
+        match ended {
+            Ok(Status::Code(code)) => SwitchEnd::Code(code),
+            Ok(Status::Signal(signal)) => SwitchEnd::Signal(signal),
+            Ok(Status::TimedOut | Status::Stopped) => SwitchEnd::TimedOut { limit: switch.limit },
+            Err(error) => SwitchEnd::NotStarted(format!("{error:#}")),
+        }
+    }
+
+    fn restart_agent(&mut self) {
+        // A generation without the agent is for the lifeline to notice.
+        if let Err(error) = self.systemd.restart(lifeline::AGENT) {
+            journal::record(EventKind::PhaseEntered, About::default(), &format!("{error:#}"));
+        }
+    }
+
+    fn set_profile(&mut self, path: &Path, toplevel: &StorePath) -> Result<u64> {
+        profile::set(&self.paths().nix_bin, path, toplevel)
+    }
+
+    fn return_profile(&mut self, profile: &Profile) -> Result<()> {
+        profile::lead_back(&self.paths().nix_bin, &profile.path, &profile.old)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        nix::unistd::sync();
+        match self.paths().system_profile.parent() {
+            Some(profiles) => files::sync(profiles),
+            None => Ok(()),
+        }
+    }
+
+    fn reboot(&mut self) -> Result<()> {
+        self.systemd.reboot()
+    }
+
+    fn watch(&mut self, trial: &Trial, side: Side) {
+        self.watching = None;
+        self.watching = Some(watch(self.watched(trial, side), &self.wake.0));
+    }
+
+    fn unwatch(&mut self) {
+        self.watching = None;
+    }
+
+    fn checks(&mut self) -> Vec<CheckSeen> {
+        self.watching.as_ref().map(Watching::checks).unwrap_or_default()
+    }
+
+    fn evidence(&mut self, trial: &Trial) -> Vec<Evidence> {
+        match &self.watching {
+            // Collected when it turned red: nobody waits for it now.
+            Some(watching) => watching.evidence(),
+            None => self.after_a_failed_switch(trial),
+        }
+    }
+
+    fn wait(&mut self, at_most: Duration) {
+        let mut left = at_most;
+        loop {
+            notify::beat();
+            let part = left.min(BEAT);
+            match self.wake.1.recv_timeout(part) {
+                Err(RecvTimeoutError::Timeout) if left > part => left -= part,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Writes the record.
+///
+/// # Errors
+/// The old one is still there.
+pub fn save(directory: &Path, record: &Record) -> Result<()> {
+    let bytes = serde_json::to_vec_pretty(record).context("could not write the record")?;
+    files::make_directory(directory, 0o700)?;
+    files::write_durably(&directory.join(record::FILE), &bytes, 0o600)
+}
+
+/// Writes the report.
+///
+/// # Errors
+/// The old one is still there.
+pub fn publish(directory: &Path, report: &Report) -> Result<()> {
+    let bytes = serde_json::to_vec_pretty(report).context("could not write the report")?;
+    files::make_directory(directory, 0o755)?;
+    files::write_durably(&directory.join(report::FILE), &bytes, 0o644)
+}
+
+/// Collects the state of the checks before the switch.
+fn before(shared: Vec<(String, crate::config::settings::Check)>, prober: &Path) -> Before {
+    let rounds: Vec<_> = shared
+        .into_iter()
+        .map(|(name, check)| {
+            let prober = prober.to_owned();
+            std::thread::spawn(move || {
+                let good = Configured::new(&name, &check, &prober).look_once().good;
+                (name, if good { CheckState::Green } else { CheckState::Red })
+            })
+        })
+        .collect();
+    let checks = rounds.into_iter().filter_map(|round| round.join().ok()).collect();
+    Before { checks, lifeline_was_green: false }
+}

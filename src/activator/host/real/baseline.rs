@@ -1,0 +1,142 @@
+//! The baseline: the machine before the switch, and the proof that there is a way back.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{BOOTED, Machine, RUNNING, before};
+use crate::activator::checks::lifeline::{self, Wanted};
+use crate::activator::checks::units;
+use crate::activator::host::{Host, Proving};
+use crate::activator::judgement::{Remote, freeze, shared};
+use crate::activator::record::{Baseline, Profile, Proof, Trial};
+use crate::config::settings::Settings;
+use crate::effects::{closure, evidence, network, profile};
+use crate::handover::report::Evidence;
+use crate::handover::request::Request;
+use crate::model::deployment::Kind;
+use crate::model::failure::{Failure, Reason};
+use crate::model::store_path::StorePath;
+
+/// How many units are described when a switch failed: the journal is read for each, and the revert
+/// waits.
+const DESCRIBED: usize = 3;
+
+/// Why nothing can be tried, and whether it may be tried again.
+type Refused = (Failure, bool);
+
+impl Machine {
+    pub(super) fn baseline(&mut self, request: &Request) -> Proving {
+        match self.try_baseline(request) {
+            Ok(proof) => Proving::Proved(Box::new(proof)),
+            Err((failure, retry)) => Proving::Refused { failure, retry },
+        }
+    }
+
+    fn try_baseline(&mut self, request: &Request) -> Result<Proof, Refused> {
+        let (running, profile) = self.way_back().map_err(|failure| (failure, false))?;
+        switchable(&running, &request.toplevel).map_err(|failure| (failure, false))?;
+        let new = self.new_settings(request).map_err(|failure| (failure, false))?;
+        let lifeline_was_green =
+            self.lifeline_before(request).map_err(|failure| (failure, true))?;
+        let prober = profile::own_program().unwrap_or_default();
+        let before = crate::activator::judgement::Before {
+            lifeline_was_green,
+            ..before(shared(&self.settings, &new), &prober)
+        };
+        let units = self.systemd.units().map_err(|error| {
+            let message = format!("could not list the units: {error:#}");
+            (Failure::new(Reason::INTERNAL, message), true)
+        })?;
+        let active = units.iter().filter(|unit| unit.active == "active");
+        Ok(Proof {
+            baseline: Baseline {
+                failed_units: units::bad(&units),
+                active_units: active.map(|unit| unit.name.clone()).collect(),
+                default_route: network::has_default_route(),
+                resolver: network::has_resolver(),
+                running,
+            },
+            judgement: freeze(request, &self.settings, &new, &before),
+            profiles: vec![profile],
+        })
+    }
+
+    /// What runs, and the profile: both have to be able to come back.
+    fn way_back(&self) -> Result<(StorePath, Profile), Failure> {
+        let lost = |what: String| {
+            Failure::new(Reason::NO_WAY_BACK, format!("there would be no way back: {what}"))
+        };
+        let running =
+            profile::store_path(Path::new(RUNNING)).map_err(|error| lost(format!("{error:#}")))?;
+        let program = running.join("bin/switch-to-configuration");
+        if !closure::is_executable(&program) {
+            return Err(lost(format!("`{}` cannot be run", program.display())));
+        }
+        let path = self.paths().system_profile.clone();
+        let old = profile::current(&path).map_err(|error| lost(format!("{error:#}")))?;
+        profile::check_valid(&self.paths().nix_bin, &[&running, &old.toplevel])
+            .map_err(|error| lost(format!("{error:#}")))?;
+        Ok((running, Profile { name: "system".to_owned(), path, old }))
+    }
+
+    fn new_settings(&self, request: &Request) -> Result<Settings, Failure> {
+        let text = closure::configuration(&request.toplevel)?;
+        let (settings, _) = crate::config::lenient(&text, &self.settings.host)
+            .map_err(|failure| Failure { reason: Reason::NO_CONFIGURATION, ..failure })?;
+        Ok(settings)
+    }
+
+    /// Whether the running agent has its lifeline. A remote that does not answer right now would
+    /// make any verdict worthless: nothing is begun.
+    fn lifeline_before(&mut self, request: &Request) -> Result<bool, Failure> {
+        let run = lifeline::run_of_the_agent(&mut self.systemd);
+        let lifeline = lifeline::read(&self.settings.paths.runtime_dir);
+        let asked = request.kind == Kind::Follow;
+        let error = lifeline.as_ref().and_then(|it| it.poll.as_ref()?.error.clone());
+        if let (true, Some(error)) = (asked, error) {
+            let error = crate::model::text::escaped(&error, 300);
+            let message = format!("the remote is not in reach, so nothing was begun: {error}");
+            return Err(Failure::new(Reason::UNREACHABLE, message));
+        }
+        let wanted = Wanted {
+            remote: Remote {
+                url: self.settings.source.url.clone(),
+                branch: self.settings.source.branch.clone(),
+                unchanged: true,
+                asked,
+            },
+            commit: None,
+            boot_id: self.boot_id(),
+            after: Duration::ZERO,
+        };
+        Ok(lifeline::judge(&wanted, &run, lifeline.as_ref()).is_ok())
+    }
+
+    /// A failed switch has had no window: the units that are failed now, and were not before.
+    pub(super) fn after_a_failed_switch(&mut self, trial: &Trial) -> Vec<Evidence> {
+        let before = trial.proof.as_ref().map(|proof| proof.baseline.failed_units.clone());
+        let before = before.unwrap_or_default();
+        let bad = self.systemd.units().map(|units| units::bad(&units)).unwrap_or_default();
+        bad.iter()
+            .filter(|name| !before.contains(name) && !units::is_ours(name))
+            .take(DESCRIBED)
+            .map(|name| evidence::of_unit(&mut self.systemd, name))
+            .collect()
+    }
+}
+
+/// Refuses what only a boot can try.
+fn switchable(running: &StorePath, new: &StorePath) -> Result<(), Failure> {
+    let booted = closure::boot_facts(Path::new(BOOTED));
+    let running = closure::boot_facts(running.as_path());
+    let reasons = closure::needs_boot(&booted, &running, &closure::boot_facts(new.as_path()));
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => {
+            let message =
+                format!("the closure has to be booted to be tried: {}", reasons.join(", "));
+            Err(Failure::new(Reason::REBOOT_NEEDED, message)
+                .hint("`nixos-rebuild boot` by hand and a reboot bring it; the next push is followed again"))
+        }
+    }
+}
