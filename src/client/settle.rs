@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::client::contact::Contact;
 use crate::client::exit::Exit;
 use crate::client::failed::Failed;
 use crate::client::link::{Link, Order};
@@ -14,7 +15,8 @@ use crate::client::render::words;
 /// # Errors
 /// It was refused, or autodeployd is not there.
 pub async fn run(socket: &Path, order: Order) -> Result<Exit, Failed> {
-    let taken = Link::open(socket).await?.order(&order).await?;
+    let mut link = Link::open(socket).await?;
+    let taken = Contact::new(socket).patiently(link.order(&order)).await?;
     output::print(&format!("{}\n", words::line(&taken.message)))?;
     Ok(Exit::Done)
 }

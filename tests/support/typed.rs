@@ -1,6 +1,6 @@
 //! A command line as a person types it, and how it ended.
 
-use std::os::unix::fs::PermissionsExt;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -53,7 +53,8 @@ impl Typed {
         // The binary may lie where only root can go: the user gets a copy.
         let everybodys = directory.join("autodeployctl");
         if !everybodys.exists() {
-            std::fs::copy(env!("CARGO_BIN_EXE_autodeployctl"), &everybodys).unwrap();
+            let binary = Path::new(env!("CARGO_BIN_EXE_autodeployctl"));
+            shell("cp \"$1\" \"$0\"", &everybodys, binary.as_os_str());
         }
         let words: Vec<_> = self.0.as_std().get_args().map(ToOwned::to_owned).collect();
         self.0 = prepared(Command::new(everybodys));
@@ -141,6 +142,12 @@ impl Started {
 
 /// Writes a program.
 pub fn write_script(path: &Path, script: &str) {
-    std::fs::write(path, script).unwrap();
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    shell("printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"", path, script.as_ref());
+}
+
+/// Writes by another process: a program that we had open ourselves could be held open by what
+/// another test starts at that moment, and would be "busy".
+fn shell(line: &str, path: &Path, argument: &OsStr) {
+    let mut shell = std::process::Command::new("/bin/sh");
+    assert!(shell.args(["-c", line]).arg(path).arg(argument).status().unwrap().success());
 }
