@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effects::git::Want;
 use crate::effects::remote::Remote;
+use crate::effects::remote::address::{Scheme, scheme};
 use crate::model::commit::CommitId;
 use crate::model::failure::Failure;
 
@@ -28,6 +29,18 @@ pub enum Ask {
 }
 
 impl Ask {
+    /// Tells whether the child will speak TLS.
+    pub fn speaks_tls(&self) -> bool {
+        match self {
+            Ask::Poll { remote, .. } | Ask::Fetch { remote, .. } => {
+                scheme(&remote.url) == Some(Scheme::Https)
+            }
+            Ask::Lineage { .. } | Ask::Contains { .. } | Ask::Keep { .. } | Ask::Check { .. } => {
+                false
+            }
+        }
+    }
+
     /// Tells whether the answer depends on our own repository.
     pub fn reads_our_repository(&self) -> bool {
         match self {

@@ -37,6 +37,8 @@ pub fn copy(own: &Repository, remote: &Remote, max_bytes: u64) -> Result<Oid, Fa
         |error: git2::Error| could_not_read(remote, Reason::FETCH_FAILED, error.message());
     let mut walk = missing(own, &source, tip).map_err(unreadable)?;
     let mut pack = source.packbuilder().map_err(unreadable)?;
+    // As many as there are processors: a first copy is mostly compression.
+    pack.set_threads(0);
     pack.insert_walk(&mut walk).map_err(unreadable)?;
 
     let broken = |error: git2::Error| says::own(clone::place(own), &error);
@@ -51,8 +53,11 @@ pub fn copy(own: &Repository, remote: &Remote, max_bytes: u64) -> Result<Oid, Fa
             Some(left) => {
                 room = left;
                 stopped = writer.write_all(piece).err().map(|error| {
+                    // Now, while what was written so far is still there.
                     let cause = escaped(&error.to_string(), 300);
-                    says::could_not_fetch(remote, Reason::FETCH_FAILED, &cause)
+                    says::full_disk(clone::place(own)).unwrap_or_else(|| {
+                        says::could_not_fetch(remote, Reason::FETCH_FAILED, &cause)
+                    })
                 });
             }
         }

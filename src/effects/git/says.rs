@@ -30,20 +30,31 @@ pub fn damaged(path: &Path, cause: &str) -> Failure {
 /// Whatever else stands in the way (a wrong owner, a lost directory) is cured by a fresh clone as
 /// well, or else setting the old one aside fails and says so.
 pub fn own(path: &Path, error: &Error) -> Failure {
-    full_disk(path).unwrap_or_else(|| damaged(path, error.message()))
+    full_disk(path).unwrap_or_else(|| match was_full(error) {
+        true => no_room(path),
+        false => damaged(path, error.message()),
+    })
+}
+
+/// libgit2 takes a half pack away before it returns, and the disk has room again: then its words
+/// are all there is.
+fn was_full(error: &Error) -> bool {
+    error.message().contains("No space left on device")
+}
+
+fn no_room(path: &Path) -> Failure {
+    let message = format!("no room left for the repository `{}`", path.display());
+    Failure::new(Reason::NO_SPACE, message).hint("`nix-collect-garbage` makes room")
 }
 
 /// Says that the disk is full, if it is.
 pub fn full_disk(path: &Path) -> Option<Failure> {
     let existing = path.ancestors().find(|place| place.exists())?;
     let room = statvfs(existing).ok()?;
-    let bytes = room.blocks_available() as u64 * room.fragment_size() as u64;
+    let bytes = room.blocks_available() * room.fragment_size();
     // Some file systems count no inodes at all.
     let full = bytes < NEARLY_FULL || (room.files() > 0 && room.files_available() == 0);
-    full.then(|| {
-        let message = format!("no room left for the repository `{}`", path.display());
-        Failure::new(Reason::NO_SPACE, message).hint("`nix-collect-garbage` makes room")
-    })
+    full.then(|| no_room(path))
 }
 
 /// Says that a fetch did not end in time.
@@ -72,6 +83,9 @@ pub fn no_branch(remote: &Remote) -> Failure {
 pub fn theirs(remote: &Remote, repository: Option<&Path>, error: &Error) -> Failure {
     let cause = escaped(error.message(), 300);
     let failed = |reason| could_not_fetch(remote, reason, &cause);
+    if let Some(path) = repository.filter(|_| was_full(error)) {
+        return no_room(path);
+    }
     match (error.code(), error.class()) {
         (ErrorCode::Auth, _) => failed(Reason::ACCESS_DENIED)
             .hint("is the key or token of this machine allowed to read the repository?"),
