@@ -10,4 +10,5 @@ pub mod inbox;
 pub mod plan;
 pub mod policy;
 pub mod rollout;
+pub mod start;
 pub mod status;

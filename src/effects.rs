@@ -45,4 +45,6 @@ pub mod switch;
 #[cfg(feature = "activator")]
 pub mod systemd;
 #[cfg(feature = "agent")]
+pub mod system;
+#[cfg(feature = "agent")]
 pub mod users;

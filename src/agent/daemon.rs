@@ -36,6 +36,9 @@ mod tests;
 /// Questions that may wait at once; whoever asks more waits at the socket.
 const INBOX: usize = 16;
 
+/// A fault of our own is shown for this long after it last came up.
+const TROUBLE_SHOWN_MS: u64 = 60_000;
+
 /// Everything that wakes the loop.
 enum Event {
     /// The remote answered, or did not.
@@ -98,7 +101,9 @@ pub struct Agent<H> {
     inbox: mpsc::Sender<Asked>,
     status: watch::Sender<Status>,
     shown: String,
-    troubles: Vec<String>,
+    troubles: Vec<(String, u64)>,
+    hampered: bool,
+    without_history: Option<String>,
 }
 
 impl<H: Host> Agent<H> {
@@ -138,6 +143,8 @@ impl<H: Host> Agent<H> {
             status: watch::Sender::new(nothing_yet(&settings)),
             shown: String::new(),
             troubles: Vec::new(),
+            hampered: false,
+            without_history: None,
             settings,
             policy,
         };
@@ -163,6 +170,18 @@ impl<H: Host> Agent<H> {
     /// Returns what the control server needs.
     pub fn inbox(&self) -> Inbox {
         Inbox { asks: self.inbox.clone(), status: self.status.subscribe() }
+    }
+
+    /// Says that the history was damaged and begun anew.
+    pub fn mended(&mut self, sentence: String) {
+        let at = self.host.now().text();
+        let said = record::said_of_all(EventKind::StateMended, &at, &sentence);
+        self.write(vec![Entry::Event(said), Entry::Fact(Fact::Mended, Some(sentence))]);
+    }
+
+    /// Says that the history cannot be opened: nothing is begun, and questions are answered.
+    pub fn without_history(&mut self, sentence: String) {
+        self.without_history = Some(sentence);
     }
 
     /// Tells systemd that configuration, database and socket are open.
@@ -269,12 +288,24 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// Remembers a fault of our own for `status`, until a pass goes without one.
+    /// Remembers a fault of our own for `status`, and ends the pass that it came up in.
     fn trouble(&mut self, sentence: String) {
-        if !self.troubles.contains(&sentence) {
-            tracing::error!("{sentence}");
-            self.troubles.push(sentence);
+        self.hampered = true;
+        let now = self.host.now().boottime_ms;
+        match self.troubles.iter_mut().find(|(known, _)| *known == sentence) {
+            Some((_, since)) => *since = now,
+            None => {
+                tracing::error!("{sentence}");
+                self.troubles.push((sentence, now));
+            }
         }
+    }
+
+    /// Forgets the faults that did not come up again for a while.
+    fn forget_troubles(&mut self) {
+        let now = self.host.now().boottime_ms;
+        self.troubles.retain(|(_, since)| now.saturating_sub(*since) < TROUBLE_SHOWN_MS);
+        self.hampered = self.without_history.is_some();
     }
 
     fn last_good_entry(&self) -> Option<Entry> {
@@ -306,8 +337,13 @@ impl<H: Host> Agent<H> {
             known: &self.known,
             last_success_at: self.last_good_s.map(seen::time_text),
             stale: self.stale(seen.now),
-            troubles: &self.troubles,
+            troubles: &self.sentences(),
         })
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        let troubles = self.troubles.iter().map(|(sentence, _)| sentence.clone());
+        self.without_history.iter().cloned().chain(troubles).collect()
     }
 
     /// What `systemctl status` shows.

@@ -180,12 +180,15 @@ impl History {
         transaction.commit().with_context(writing)
     }
 
-    /// Opens a database that is forgotten at the end, for tests and for nothing else.
-    #[cfg(test)]
-    pub fn in_memory() -> History {
-        let connection = Connection::open_in_memory().unwrap();
-        schema::create(&connection).unwrap();
-        History { connection, keep: 1000 }
+    /// Makes one in memory, for an agent that cannot open its own: it answers questions, and
+    /// whoever decides has to know that nothing lasts.
+    ///
+    /// # Errors
+    /// There is no memory left.
+    pub fn forgotten(keep: u32) -> Result<History> {
+        let connection = Connection::open_in_memory()?;
+        schema::create(&connection)?;
+        Ok(History { connection, keep })
     }
 
     /// Opens the database in a directory, see [`open()`].

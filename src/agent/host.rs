@@ -1,6 +1,6 @@
 //! The one seam under the loop: everything that the agent does to the world.
 //!
-//! There are two of it: the real one, and the one in memory of the tests, which can do everything that
+//! There are two of it: [`real`], and the one in memory of the tests, which can do everything that
 //! the real one can, failing and hanging included. What takes time comes back as a future; none of
 //! them blocks the loop, and each may be dropped.
 
@@ -23,6 +23,8 @@ use crate::model::store_path::StorePath;
 
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod real;
+mod work;
 
 /// Something that is there later.
 pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;

@@ -56,6 +56,12 @@ pub fn reboot_reasons(booted: &BootParts, running: &BootParts, target: &BootPart
     reasons
 }
 
+/// Returns the version in the name of a store path such as `…-systemd-257.6`.
+pub fn version_of(path: &str) -> Option<String> {
+    let digit = |part: &&str| part.starts_with(|c: char| c.is_ascii_digit());
+    path.rsplit('/').find(|part| !part.is_empty())?.rsplit('-').find(digit).map(str::to_owned)
+}
+
 fn major(version: &Option<String>) -> Option<u32> {
     let digits: String = version.as_ref()?.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
@@ -96,6 +102,15 @@ mod tests {
             |p| p.systemd = Some("258~rc1".into()),
             &["systemd changes its major version from 257 to 258"],
         );
+    }
+
+    #[test]
+    fn a_version_is_read_from_the_name_of_a_store_path() {
+        let of = |path: &str| version_of(path);
+        assert_eq!(of("/nix/store/0a-systemd-257.6").as_deref(), Some("257.6"));
+        assert_eq!(of("/nix/store/zz-systemd-minimal-258-rc1/").as_deref(), Some("258"));
+        assert_eq!(of("/nix/store/zz-systemd"), None);
+        assert_eq!(of(""), None);
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! `autodeployd`: the agent. As `autodeployd git-child REQUEST` it is the agent's own Git child.
+//! `autodeployd`: the agent. See `autodeploy::agent`.
 
 use std::process::ExitCode;
 
-use autodeploy::effects::git;
+use autodeploy::agent::start::{Order, carry_out, misused};
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    match (arguments.next(), arguments.next()) {
-        (Some(first), Some(request)) if first == git::CHILD_ARGUMENT => git::child(&request),
-        _ => ExitCode::SUCCESS,
+    match Order::read(std::env::args_os().skip(1)) {
+        Ok(order) => carry_out(order),
+        Err(error) => misused(&error),
     }
 }

@@ -19,6 +19,11 @@ pub fn local() -> (jiff::Timestamp, jiff::tz::TimeZone) {
     (jiff::Timestamp::now(), jiff::tz::TimeZone::system())
 }
 
+/// Returns the wall clock's time in seconds since 1970.
+pub fn unix_s() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
 /// Returns the milliseconds since boot, suspend included.
 pub fn boottime_ms() -> u64 {
     reading(ClockId::CLOCK_BOOTTIME).as_millis() as u64

@@ -98,7 +98,7 @@ impl<H: Host> Agent<H> {
             true => Ok(()),
             false => Err(Refusal::Failed {
                 reason: Reason::NO_SPACE.to_string(),
-                message: self.troubles.join("; "),
+                message: self.sentences().join("; "),
                 hint: "nothing was changed; `df` shows whether the disk is full".to_owned(),
             }),
         }
@@ -228,7 +228,7 @@ impl<H: Host> Agent<H> {
         };
         match self.begin(birth, seen) {
             Some(id) => done(Some(id), format!("going back to `{}`", toplevel.name())),
-            None => Err(not_possible(self.troubles.join("; "), "`autodeployctl status`")),
+            None => Err(not_possible(self.sentences().join("; "), "`autodeployctl status`")),
         }
     }
 

@@ -15,13 +15,17 @@ const MOST_STEPS: usize = 64;
 /// A new database waits this long for the activator's report before it begins with nothing.
 const REPORT_WITHIN_MS: u64 = 10_000;
 
+/// And one that replaces a damaged one this long: then there is something to be told.
+const LOST_REPORT_WITHIN_MS: u64 = 60_000;
+
 impl<H: Host> Agent<H> {
     /// Does all that can be done now.
     pub(super) fn pass(&mut self) {
-        self.troubles.clear();
+        self.forget_troubles();
         for _ in 0..MOST_STEPS {
             self.observe();
-            if !self.troubles.is_empty() {
+            if self.hampered {
+                // On the safe side: what cannot be remembered is not begun.
                 break;
             }
             let seen = self.see();
@@ -31,7 +35,7 @@ impl<H: Host> Agent<H> {
             match self.worked.take() {
                 Some((id, result)) => {
                     let step = self.after_work(id, &result, &seen);
-                    if !self.carry_out(step, &seen) && !self.troubles.is_empty() {
+                    if !self.carry_out(step, &seen) && self.hampered {
                         // Written later: nothing long is done twice because the disk is full.
                         self.worked = Some((id, result));
                         break;
@@ -136,7 +140,11 @@ impl<H: Host> Agent<H> {
         let at = seen.now.text();
         let report = seen.world.report.as_deref();
         let waited = seen.now.boottime_ms.saturating_sub(self.started.boottime_ms);
-        if !self.known.filled && (report.is_some() || waited >= REPORT_WITHIN_MS) {
+        let patience = match self.known.mended {
+            Some(_) => LOST_REPORT_WITHIN_MS,
+            None => REPORT_WITHIN_MS,
+        };
+        if !self.known.filled && (report.is_some() || waited >= patience) {
             return self.write(record::filled(report, &at, self.known.next));
         }
         if let Some(running) = seen.drift()

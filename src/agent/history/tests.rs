@@ -1,6 +1,7 @@
 //! The database on a real disk.
 
 use std::fs;
+use std::path::Path;
 
 use rusqlite::Connection;
 
@@ -51,7 +52,7 @@ fn every_stage_comes_back_as_it_was_or_one_step_earlier() {
         Stage::Requested { toplevel: toplevel.clone(), boot_id },
         Stage::OnTrial { toplevel, phase: Phase::Watching },
     ];
-    let mut history = History::in_memory();
+    let mut history = History::forgotten(1000).unwrap();
     history.record(&[Entry::Born(deployment(1, Stage::Fetching))]).unwrap();
     for stage in stages {
         let stored = deployment(1, stage);
@@ -96,7 +97,7 @@ fn what_was_recorded_is_there_after_a_restart() {
 
 /// Writes something else in the place of the database, and expects it to be kept beside a new one.
 #[track_caller]
-fn check_set_aside(spoil: impl Fn(&std::path::Path), cause: &str) {
+fn check_set_aside(spoil: impl Fn(&Path), cause: &str) {
     let directory = tempfile::tempdir().unwrap();
     drop(History::open(directory.path(), 10).unwrap());
     let path = directory.path().join(FILE);
@@ -115,13 +116,13 @@ fn check_set_aside(spoil: impl Fn(&std::path::Path), cause: &str) {
 #[test]
 fn what_is_no_whole_database_of_this_major_version_is_set_aside_and_kept() {
     check_set_aside(|path| fs::write(path, "hello").unwrap(), "file is not a database");
-    let truncated = |path: &std::path::Path| {
+    let truncated = |path: &Path| {
         let bytes = fs::read(path).unwrap();
         fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
     };
     check_set_aside(truncated, "could not open");
     let sql = |sql: &'static str| {
-        move |path: &std::path::Path| Connection::open(path).unwrap().execute_batch(sql).unwrap()
+        move |path: &Path| Connection::open(path).unwrap().execute_batch(sql).unwrap()
     };
     check_set_aside(sql("pragma application_id = 7"), "not a history of autodeploy");
     check_set_aside(sql("pragma user_version = 2000"), "version is 2000, which is too new");
@@ -149,7 +150,7 @@ fn a_directory_that_is_not_there_is_no_damage() {
 
 #[test]
 fn an_entry_that_cannot_be_written_undoes_the_others() {
-    let mut history = History::in_memory();
+    let mut history = History::forgotten(1000).unwrap();
     let born = || Entry::Born(deployment(1, Stage::Fetching));
     history.record(&[born()]).unwrap();
     let fact = Entry::Fact(Fact::Paused, Some("x".into()));
@@ -159,7 +160,7 @@ fn an_entry_that_cannot_be_written_undoes_the_others() {
 
 #[test]
 fn the_oldest_are_forgotten_but_never_the_last_kept_nor_a_number() {
-    let mut history = History::in_memory();
+    let mut history = History::forgotten(1000).unwrap();
     history.keep = 3;
     for id in 1..=8 {
         let outcome = match id {
@@ -168,7 +169,7 @@ fn the_oldest_are_forgotten_but_never_the_last_kept_nor_a_number() {
         };
         let at = "2026-01-01T00:00:10Z".to_owned();
         let event = crate::agent::rollout::record::said(
-            crate::model::event::EventKind::NewTip,
+            EventKind::NewTip,
             &deployment(id, Stage::Fetching),
             &at,
             "x",
@@ -186,7 +187,7 @@ fn the_oldest_are_forgotten_but_never_the_last_kept_nor_a_number() {
 
 #[test]
 fn an_unblocked_closure_stays_known_until_it_is_blocked_again() {
-    let mut history = History::in_memory();
+    let mut history = History::forgotten(1000).unwrap();
     let row = BlockedRow {
         toplevel: closure("bad"),
         commit: Some(commit('a')),
@@ -196,7 +197,7 @@ fn an_unblocked_closure_stays_known_until_it_is_blocked_again() {
         unblocked_by: None,
     };
     history.record(&[Entry::Blocked(row.clone())]).unwrap();
-    assert_eq!(history.known(None).unwrap().blocked, [row.clone()]);
+    assert_eq!(history.known(None).unwrap().blocked, std::slice::from_ref(&row));
     history.record(&[Entry::Unblocked(closure("bad"), 1000)]).unwrap();
     assert_eq!(history.known(None).unwrap().blocked[0].unblocked_by, Some(1000));
     history.record(&[Entry::Blocked(row.clone())]).unwrap();

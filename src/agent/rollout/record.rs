@@ -189,6 +189,7 @@ fn kept(deployment: &Deployment, seen: &Seen) -> Vec<Entry> {
         fact(Fact::LastKept, toplevel.map(|path| path.to_string())),
         fact(Fact::DriftAnswered, None),
         fact(Fact::DriftSeen, None),
+        fact(Fact::Mended, None),
     ];
     match (deployment.kind, &deployment.commit) {
         (Kind::Follow, Some(commit)) => {
