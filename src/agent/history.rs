@@ -191,6 +191,18 @@ impl History {
         Ok(History { connection, keep })
     }
 
+    /// Writes nothing from now on, like a full disk.
+    #[cfg(test)]
+    pub fn refuse_writes(&self) {
+        self.connection.pragma_update(None, "query_only", true).unwrap();
+    }
+
+    /// Writes again.
+    #[cfg(test)]
+    pub fn accept_writes(&self) {
+        self.connection.pragma_update(None, "query_only", false).unwrap();
+    }
+
     /// Opens the database in a directory, see [`open()`].
     ///
     /// # Errors

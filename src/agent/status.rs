@@ -134,9 +134,6 @@ fn warnings(sight: &Sight<'_>) -> Vec<String> {
         let look = "`systemctl status autodeploy-activate.path`";
         warnings.push(format!("the activator did not take the request: see {look}"));
     }
-    if sight.settings.health.checks.is_empty() {
-        warnings.push("no check but the built-in ones decides about a trial".to_owned());
-    }
     warnings.extend(sight.troubles.iter().cloned());
     warnings
 }

@@ -105,6 +105,13 @@ impl<H: Host> Agent<H> {
     }
 
     fn insist_on(&mut self, how: RunNow, uid: u32, seen: &Seen) -> Result<(), Refusal> {
+        if let Some(sentence) = &self.without_history {
+            return Err(Refusal::Failed {
+                reason: Reason::DATABASE_DAMAGED.to_string(),
+                message: sentence.clone(),
+                hint: "nothing is deployed until the history can be opened".to_owned(),
+            });
+        }
         let what = match how.emergency {
             true => "an emergency run",
             false => "a run",
@@ -124,7 +131,12 @@ impl<H: Host> Agent<H> {
     }
 
     /// Answers those whose poll has ended and whose deployment has begun.
+    ///
+    /// A new history is filled first: until then nothing is begun, and nothing is known.
     pub(super) fn answer_run_now(&mut self, seen: &Seen) {
+        if !self.known.filled && self.without_history.is_none() {
+            return;
+        }
         let (over, waiting) =
             std::mem::take(&mut self.run_now).into_iter().partition(|one| one.polled.is_some());
         self.run_now = waiting;

@@ -368,6 +368,10 @@ impl Host for FakeHost {
 
     fn history(&mut self) -> &mut History {
         self.machine.borrow_mut().effect();
+        match self.machine.borrow().full_disk {
+            true => self.history.refuse_writes(),
+            false => self.history.accept_writes(),
+        }
         &mut self.history
     }
 

@@ -222,3 +222,82 @@ fn a_closure_that_has_to_be_booted_is_held() {
     });
     assert_eq!(machine.borrow().requests.len(), 1);
 }
+
+#[test]
+fn a_full_disk_holds_everything_back_and_loses_nothing() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    live(&machine, async |person, machine| {
+        until(&machine, |m| m.evaluated.len() == 1).await;
+        machine.borrow_mut().full_disk = true;
+        seconds(300).await;
+        let warnings = person.status().warnings;
+        let told = |what: &str| warnings.iter().any(|one| one.contains(what));
+        assert!(told("could not write the history"), "{warnings:?}");
+        assert_eq!(machine.borrow().requests, []);
+        let refused = person.says(Ask::Pause { reason: "x".into() }).await;
+        assert!(matches!(refused, Err(Refusal::Failed { .. })), "{refused:?}");
+        machine.borrow_mut().full_disk = false;
+        until(&machine, |m| m.profile == Some(closure("one"))).await;
+        seconds(120).await;
+        assert!(person.status().warnings.iter().all(|one| !one.contains("history")));
+    });
+    assert_eq!(outcomes(&machine), ["a kept healthy"]);
+    // What was evaluated before the disk was full was not evaluated again.
+    assert_eq!(machine.borrow().evaluated.len(), 1);
+}
+
+#[test]
+fn without_a_history_nothing_is_begun_and_questions_are_answered() {
+    use crate::agent::host::fake::FakeHost;
+    use crate::control::ask::RunNow;
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let mut agent = Agent::new(FakeHost::start(&machine), settings(), Start::Restart);
+        agent.without_history("could not open `history.sqlite`: no space left".into());
+        let inbox = agent.inbox();
+        let person = Person { asks: inbox.asks, status: inbox.status };
+        let script = async {
+            seconds(50).await;
+            let warned = person.status().warnings.iter().any(|one| one.contains("no space left"));
+            assert!(warned);
+            let refused = person.says(Ask::RunNow(RunNow::default())).await;
+            assert!(matches!(refused, Err(Refusal::Failed { .. })), "{refused:?}");
+        };
+        tokio::join!(agent.run(seconds(60), None), script);
+    });
+    assert_eq!(machine.borrow().evaluated, []);
+    assert_eq!(outcomes(&machine), Vec::<String>::new());
+}
+
+#[test]
+fn run_now_waits_until_a_new_history_is_filled() {
+    use crate::control::ask::RunNow;
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    machine.borrow_mut().activator.dead = true;
+    machine.borrow_mut().report = None;
+    live(&machine, async |person, _| {
+        assert_eq!(person.orders(Ask::RunNow(RunNow::default())).await, Some(1));
+    });
+}
+
+#[test]
+fn the_watchdog_is_fed_whatever_hangs() {
+    use crate::agent::host::Notice;
+    use crate::agent::host::fake::FakeHost;
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one").evaluation = Behaves::Hangs;
+    machine.borrow_mut().polls = Behaves::Well;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let agent = Agent::new(FakeHost::start(&machine), settings(), Start::Restart);
+        agent.run(seconds(301), Some(Duration::from_secs(30))).await;
+    });
+    let alive = machine.borrow().notices.iter().filter(|one| **one == Notice::Alive).count();
+    assert_eq!(alive, 10);
+    assert_eq!(machine.borrow().notices.last(), Some(&Notice::Stopping));
+    assert_eq!(machine.borrow().halts, 1);
+}
