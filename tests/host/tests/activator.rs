@@ -1,0 +1,480 @@
+//! The activator on a real machine, fed its requests by hand.
+//!
+//! The agent is a shell script here: it writes a lifeline, and nothing else. So whatever these
+//! cases show is the activator's own doing.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use autodeploy_testhost::host::HostOptions;
+use autodeploy_testhost::infra::Infra;
+use autodeploy_testhost::package;
+use autodeploy_testhost::wait::{wait_for, wait_until};
+use autodeploy_testhost::world::World;
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(60);
+const REPORT: &str = "/run/autodeploy-activate/report.json";
+const TRIAL: &str = "autodeploy-trial.service";
+const URL: &str = "http://forge/git/infra.git";
+
+/// Writes a lifeline every 200 ms; says that the forge is down while `/etc/forge-cut` (a commit did
+/// it) or `/run/forge-down` (nobody's fault) is there.
+const AGENT: &str = r#"#!/bin/sh
+boot=$(cat /proc/sys/kernel/random/boot_id)
+while :; do
+    said='"tip":"cccccccccccccccccccccccccccccccccccccccc"'
+    [ ! -e /etc/forge-cut ] && [ ! -e /run/forge-down ] || said='"error":"no route to host"'
+    printf '{"version":1,"invocation_id":"%s","boot_id":"%s","poll":{"at_boottime_ms":1,"url":"http://forge/git/infra.git","branch":"main",%s},"nix":{"at_boottime_ms":1,"root_made":true}}' \
+        "$INVOCATION_ID" "$boot" "$said" > /run/autodeploy/lifeline.new
+    mv /run/autodeploy/lifeline.new /run/autodeploy/lifeline.json
+    sleep 0.2
+done
+"#;
+
+const AGENT_UNIT: &str = "[Unit]\nDescription=a stand-in for the agent\n\n[Service]\nType=exec\n\
+     RuntimeDirectory=autodeploy\nRuntimeDirectoryPreserve=yes\nExecStart=/bin/sh /etc/agent\n\n\
+     [Install]\nWantedBy=multi-user.target\n";
+
+fn prepare(infra: &Infra, host: &autodeploy_testhost::host::Host) -> Result<()> {
+    infra.autodeploy(&package::put(host, &package::binaries(), "")?)?;
+    infra.etc("agent", AGENT)?;
+    infra.set("units/autodeploy.service", AGENT_UNIT)?;
+    infra.config(&infra.default_config(URL, "8s", "2s"))
+}
+
+fn machine(label: &str) -> Result<World> {
+    let world = World::boot_with(label, HostOptions::default(), prepare)?;
+    wait_until("the lifeline", SOON, || Ok(world.host.exists("/run/autodeploy/lifeline.json")))?;
+    Ok(world)
+}
+
+/// Commits a change, builds it, and gives the closure.
+fn built(world: &World, name: &str, change: impl FnOnce(&Infra) -> Result<()>) -> Result<String> {
+    let commit = world.forge.push(name, change)?;
+    world.build(&commit)
+}
+
+fn ask_with(world: &World, number: u64, toplevel: &str, more: Value) -> Result<()> {
+    let mut request = json!({
+        "version": 1,
+        "deployment": number,
+        "kind": "follow",
+        "commit": "c".repeat(40),
+        "toplevel": toplevel,
+        "expected_running": world.host.running_system()?,
+        "boot_id": world.host.boot_id()?,
+    });
+    if let (Some(request), Some(more)) = (request.as_object_mut(), more.as_object()) {
+        request.extend(more.clone());
+    }
+    world.host.write("/run/autodeploy/request.new", &request.to_string())?;
+    world.host.sh("mv /run/autodeploy/request.new /run/autodeploy/request.json").map(drop)
+}
+
+fn ask(world: &World, number: u64, toplevel: &str) -> Result<()> {
+    ask_with(world, number, toplevel, json!({}))
+}
+
+fn report(world: &World) -> Result<Value> {
+    match world.host.read(REPORT) {
+        Ok(text) => Ok(serde_json::from_str(&text)?),
+        Err(_) => Ok(Value::Null),
+    }
+}
+
+fn trial(world: &World, number: u64) -> Result<Option<Value>> {
+    let trial = report(world)?["trial"].clone();
+    Ok((trial["deployment"] == number).then_some(trial))
+}
+
+/// Waits for the end of a deployment, and gives the trial.
+fn end(world: &World, number: u64) -> Result<Value> {
+    let ended = wait_for(&format!("the end of deployment {number}"), SOON, || {
+        Ok(trial(world, number)?.filter(|trial| !trial["outcome"].is_null()))
+    });
+    ended.with_context(|| {
+        let log =
+            world.host.sh("journalctl -q --no-pager -o cat -t autodeploy-activate | tail -40");
+        format!("{}\n{:#}", log.unwrap_or_default(), report(world).unwrap_or_default())
+    })
+}
+
+fn wait_phase(world: &World, number: u64, phase: &str) -> Result<()> {
+    wait_until(&format!("phase {phase}"), SOON, || {
+        Ok(trial(world, number)?.is_some_and(|trial| trial["phase"] == phase))
+    })
+}
+
+fn words(trial: &Value) -> String {
+    let word = |name: &str| trial[name].as_str().unwrap_or("none").to_owned();
+    format!("{}/{} retry={}", word("outcome"), word("reason"), trial["retry"])
+}
+
+#[track_caller]
+fn assert_end(trial: &Value, expected: &str) {
+    assert_eq!(words(trial), expected, "{trial:#}");
+}
+
+/// What runs, what the profile leads to and what boots are this closure, no root is left, and the
+/// trial unit is gone.
+fn assert_settled_on(world: &World, toplevel: &str) -> Result<()> {
+    let host = &world.host;
+    let (running, profile) = (host.running_system()?, host.profile()?.toplevel);
+    let default = host.boot_default()?.toplevel;
+    ensure!(
+        [&running, &profile, &default].iter().all(|it| it.as_str() == toplevel),
+        "runs {running}, profile {profile}, boots {default}; wanted {toplevel}"
+    );
+    wait_until("the end of the trial unit", SOON, || {
+        Ok(host.unit_state(TRIAL)? == "inactive"
+            && host.sh("find /nix/var/nix/gcroots/autodeploy -type l || true")?.is_empty())
+    })
+}
+
+#[test]
+fn a_good_closure_is_kept_and_a_second_time_there_is_nothing_to_do() -> Result<()> {
+    let world = machine("act-keep")?;
+    let new = built(&world, "web", |infra| infra.service("web", "exec sleep infinity"))?;
+    ask(&world, 1, &new)?;
+    let kept = end(&world, 1)?;
+    assert_end(&kept, "kept/healthy retry=false");
+    assert_eq!(kept["generation"], 2, "{kept:#}");
+    assert_eq!(kept["old"]["number"], 1);
+    assert_settled_on(&world, &new)?;
+    assert_eq!(report(&world)?["boot_default"]["generation"], 2);
+    ask(&world, 2, &new)?;
+    assert_end(&end(&world, 2)?, "kept/already-running retry=false");
+    assert_eq!(world.host.profile()?.generation, 2);
+    Ok(())
+}
+
+#[test]
+fn a_service_that_crashes_after_the_switch_is_reverted_with_evidence() -> Result<()> {
+    let world = machine("act-crash")?;
+    let old = world.first_toplevel.clone();
+    let bad = built(&world, "bad", |infra| {
+        infra.service("web", "sleep 1; echo the disk is on fire; exit 7")
+    })?;
+    ask(&world, 1, &bad)?;
+    let reverted = end(&world, 1)?;
+    assert_end(&reverted, "reverted/unhealthy retry=false");
+    let evidence = reverted["evidence"].to_string();
+    assert!(evidence.contains("the disk is on fire"), "{evidence}");
+    assert_settled_on(&world, &old)?;
+    assert_eq!(report(&world)?["reverted"][0]["toplevel"], bad.as_str());
+    // It never comes back by itself, and a person may allow it.
+    ask(&world, 2, &bad)?;
+    assert_end(&end(&world, 2)?, "blocked/blocked retry=false");
+    ask_with(&world, 3, &bad, json!({"unblocked_by": 0}))?;
+    assert_end(&end(&world, 3)?, "reverted/unhealthy retry=false");
+    Ok(())
+}
+
+#[test]
+fn a_commit_that_cuts_the_remote_is_reverted_and_a_forge_outage_acquits() -> Result<()> {
+    let world = machine("act-line")?;
+    let old = world.first_toplevel.clone();
+    let cut = built(&world, "cut", |infra| infra.etc("forge-cut", "yes\n"))?;
+    ask(&world, 1, &cut)?;
+    let reverted = end(&world, 1)?;
+    assert_end(&reverted, "reverted/unhealthy retry=false");
+    let message = reverted["message"].as_str().unwrap_or_default();
+    assert!(message.contains("check `lifeline`"), "{message}");
+    assert_settled_on(&world, &old)?;
+
+    let good = built(&world, "good", |infra| {
+        infra.unset("etc/forge-cut");
+        infra.etc("good", "yes\n")
+    })?;
+    ask(&world, 2, &good)?;
+    wait_phase(&world, 2, "switching")?;
+    world.host.write("/run/forge-down", "")?;
+    let acquitted = end(&world, 2)?;
+    assert_end(&acquitted, "reverted/environment retry=true");
+    assert_settled_on(&world, &old)?;
+    // While it is down, nothing is begun.
+    wait_until("the agent to notice", SOON, || {
+        Ok(world.host.read("/run/autodeploy/lifeline.json")?.contains("no route"))
+    })?;
+    ask(&world, 3, &good)?;
+    assert_end(&end(&world, 3)?, "failed/unreachable retry=true");
+    world.host.sh("rm /run/forge-down")?;
+    wait_until("the agent to notice", SOON, || {
+        Ok(!world.host.read("/run/autodeploy/lifeline.json")?.contains("no route"))
+    })?;
+    ask(&world, 4, &good)?;
+    assert_end(&end(&world, 4)?, "kept/healthy retry=false");
+    assert_settled_on(&world, &good)
+}
+
+#[test]
+fn http_tcp_and_command_checks_decide_and_hangs_end() -> Result<()> {
+    let world = machine("act-checks")?;
+    let old = world.first_toplevel.clone();
+    let config = |path: &str| {
+        let base = world.forge.infra.default_config(URL, "10s", "2s");
+        format!(
+            "{base}\n[health.checks.page]\nkind = \"http\"\nurl = \"http://127.0.0.1:8099/{path}\"\n\
+             interval = \"500ms\"\ntimeout = \"2s\"\n\
+             [health.checks.port]\nkind = \"tcp\"\naddress = \"127.0.0.1:8099\"\ntimeout = \"2s\"\n\
+             [health.checks.run]\nkind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"test $(id -u) -ne 0\"]\ntimeout = \"2s\"\n"
+        )
+    };
+    let serve = "cd /etc; exec /usr/bin/python3 -m http.server -b 127.0.0.1 8099";
+    let good = built(&world, "good", |infra| {
+        infra.service("page", serve)?;
+        infra.config(&config("hostname"))
+    })?;
+    ask(&world, 1, &good)?;
+    assert_end(&end(&world, 1)?, "kept/healthy retry=false");
+    assert_settled_on(&world, &good)?;
+
+    let bad = built(&world, "bad", |infra| infra.config(&config("missing")))?;
+    ask(&world, 2, &bad)?;
+    let reverted = end(&world, 2)?;
+    assert_end(&reverted, "reverted/unhealthy retry=false");
+    let message = reverted["message"].as_str().unwrap_or_default();
+    assert!(message.contains("`http://127.0.0.1:8099/missing` answered 404"), "{message}");
+    assert_settled_on(&world, &good)?;
+
+    let hangs = built(&world, "hangs", |infra| {
+        infra.config(&format!(
+            "{}\n[health.checks.stuck]\nkind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \
+             \"trap '' TERM; sleep 600 & sleep 600\"]\ntimeout = \"1s\"\n",
+            config("hostname")
+        ))
+    })?;
+    ask(&world, 3, &hangs)?;
+    let reverted = end(&world, 3)?;
+    assert_end(&reverted, "reverted/unhealthy retry=false");
+    let message = reverted["message"].as_str().unwrap_or_default();
+    assert!(message.contains("check `stuck`: took longer than 1 s"), "{message}");
+    assert_settled_on(&world, &good)?;
+    let left = world.host.run("pgrep -f 'sleep 600'")?;
+    assert_eq!(left.stdout, "", "a check's processes are left");
+    assert_ne!(good, old);
+    Ok(())
+}
+
+#[test]
+fn a_switch_that_fails_or_hangs_is_reverted_and_a_held_lock_is_nobodys_fault() -> Result<()> {
+    let world = machine("act-switch")?;
+    let old = world.first_toplevel.clone();
+    let fails = built(&world, "fails", |infra| {
+        infra.set("activate-hook", "echo cannot chown >&2; exit 1\n")
+    })?;
+    ask(&world, 1, &fails)?;
+    assert_end(&end(&world, 1)?, "reverted/activation-failed retry=false");
+    assert_settled_on(&world, &old)?;
+
+    let good = built(&world, "good", |infra| {
+        infra.unset("activate-hook");
+        infra.etc("good", "yes\n")
+    })?;
+    world.host.sh(
+        "systemd-run -q --unit=holder flock /run/nixos/switch-to-configuration.lock sleep 600",
+    )?;
+    wait_until("the lock", SOON, || {
+        Ok(world.host.run("flock -n /run/nixos/switch-to-configuration.lock true")?.code() == 1)
+    })?;
+    ask(&world, 2, &good)?;
+    assert_end(&end(&world, 2)?, "failed/lock-held retry=true");
+    world.host.sh("systemctl stop holder")?;
+    ask(&world, 3, &good)?;
+    assert_end(&end(&world, 3)?, "kept/healthy retry=false");
+    assert_settled_on(&world, &good)
+}
+
+#[test]
+fn a_killed_trial_process_reverts_once_forgiven_then_refused() -> Result<()> {
+    let world = machine("act-kill")?;
+    let old = world.first_toplevel.clone();
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    for (number, expected) in [
+        (1, "interrupted/activator-restarted retry=true"),
+        (2, "interrupted/activator-restarted retry=false"),
+    ] {
+        ask(&world, number, &new)?;
+        wait_phase(&world, number, "watching")?;
+        world.host.sh(&format!("systemctl kill -s KILL {TRIAL}"))?;
+        assert_end(&end(&world, number)?, expected);
+        assert_settled_on(&world, &old)?;
+    }
+    ask(&world, 3, &new)?;
+    assert_end(&end(&world, 3)?, "blocked/blocked retry=false");
+    Ok(())
+}
+
+#[test]
+fn a_trial_process_that_is_killed_with_its_switch_under_way_reverts() -> Result<()> {
+    let world = machine("act-midway")?;
+    let old = world.first_toplevel.clone();
+    let hangs = built(&world, "hangs", |infra| infra.set("activate-hook", "sleep 600\n"))?;
+    ask(&world, 1, &hangs)?;
+    wait_until("the hook", SOON, || {
+        Ok(world.host.run("pgrep -x sleep -a | grep 600")?.code() == 0)
+    })?;
+    world.host.sh(&format!("systemctl kill -s KILL --kill-whom=main {TRIAL}"))?;
+    assert_end(&end(&world, 1)?, "interrupted/activator-restarted retry=true");
+    assert_settled_on(&world, &old)?;
+    assert_eq!(world.host.run("pgrep -x sleep -a | grep 600")?.stdout, "");
+    Ok(())
+}
+
+#[test]
+fn a_commit_that_masks_the_units_is_reverted_though_the_trial_process_is_killed() -> Result<()> {
+    let world = machine("act-mask")?;
+    let old = world.first_toplevel.clone();
+    let masks = built(&world, "masks", |infra| {
+        for unit in
+            ["autodeploy-activate.service", "autodeploy-activate.path", "autodeploy.service"]
+        {
+            infra.mask(unit)?;
+        }
+        Ok(())
+    })?;
+    ask(&world, 1, &masks)?;
+    wait_phase(&world, 1, "watching")?;
+    world.host.sh(&format!("systemctl kill -s KILL {TRIAL}"))?;
+    assert_end(&end(&world, 1)?, "interrupted/activator-restarted retry=true");
+    assert_settled_on(&world, &old)?;
+    wait_until("the path unit", SOON, || {
+        Ok(world.host.unit_state("autodeploy-activate.path")? == "active")
+    })
+}
+
+#[test]
+fn a_power_cut_in_the_window_brings_the_old_system_and_is_tried_once_more() -> Result<()> {
+    let mut world = machine("act-power")?;
+    let old = world.first_toplevel.clone();
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    world.host.power_cut()?;
+    world.host.boot()?;
+    let cut = end(&world, 1)?;
+    assert_end(&cut, "interrupted/power-cut retry=true");
+    assert_settled_on(&world, &old)?;
+    wait_until("the lifeline", SOON, || Ok(world.host.exists("/run/autodeploy/lifeline.json")))?;
+    ask(&world, 2, &new)?;
+    assert_end(&end(&world, 2)?, "kept/healthy retry=false");
+    assert_settled_on(&world, &new)?;
+    world.host.nix_store_verify()
+}
+
+#[test]
+fn a_reboot_by_an_operator_in_the_window_counts_nothing() -> Result<()> {
+    let mut world = machine("act-reboot")?;
+    let old = world.first_toplevel.clone();
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    world.host.reboot()?;
+    assert_end(&end(&world, 1)?, "interrupted/shutdown retry=true");
+    assert_settled_on(&world, &old)
+}
+
+#[test]
+fn somebody_elses_switch_in_the_window_is_not_fought() -> Result<()> {
+    let world = machine("act-else")?;
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    let other = built(&world, "other", |infra| infra.etc("other", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    world.host.set_profile(&other)?;
+    world.host.switch(&other, "switch")?;
+    assert_end(&end(&world, 1)?, "interrupted/someone-else-switched retry=false");
+    assert_settled_on(&world, &other)
+}
+
+#[test]
+fn an_abort_reverts_and_a_second_request_changes_nothing() -> Result<()> {
+    let world = machine("act-abort")?;
+    let old = world.first_toplevel.clone();
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    let next = built(&world, "next", |infra| infra.etc("next", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    ask(&world, 2, &next)?;
+    wait_until("the second request to be taken", SOON, || {
+        Ok(!world.host.exists("/run/autodeploy/request.json"))
+    })?;
+    assert!(trial(&world, 1)?.is_some_and(|trial| trial["outcome"].is_null()));
+    let answer = json!({"version": 1, "deployment": 1, "answer": "abort", "uid": 1000});
+    world.host.write("/run/autodeploy/answer.json", &answer.to_string())?;
+    assert_end(&end(&world, 1)?, "aborted/by-operator retry=false");
+    assert_settled_on(&world, &old)
+}
+
+#[test]
+fn what_is_no_request_is_taken_away_and_nothing_happens() -> Result<()> {
+    let world = machine("act-junk")?;
+    let old = world.first_toplevel.clone();
+    for junk in ["ln -s /etc/shadow", "mkfifo", "mkdir -p", "truncate -s 1G", "echo nonsense >"] {
+        world.host.sh(&format!("{junk} /run/autodeploy/request.json"))?;
+        wait_until(&format!("`{junk}` to be taken"), SOON, || {
+            Ok(world.host.run("ls /run/autodeploy/request.json")?.code() != 0)
+        })?;
+    }
+    let wrong = built(&world, "reboot", |infra| infra.set("kernel", "another kernel\n"))?;
+    ask(&world, 1, &wrong)?;
+    assert_end(&end(&world, 1)?, "failed/reboot-needed retry=false");
+    let gone = built(&world, "gone", |infra| {
+        infra.unset("kernel");
+        infra.unset("etc/autodeploy/config.toml");
+        Ok(())
+    })?;
+    ask(&world, 2, &gone)?;
+    assert_end(&end(&world, 2)?, "failed/no-configuration retry=false");
+    ask_with(&world, 3, &gone, json!({"boot_id": "another"}))?;
+    assert_end(&end(&world, 3)?, "failed/stale-request retry=true");
+    assert_settled_on(&world, &old)
+}
+
+#[test]
+fn a_damaged_record_is_set_aside_and_said() -> Result<()> {
+    let world = machine("act-damaged")?;
+    let record = "/var/lib/autodeploy-activate/trial.json";
+    world.host.sh("mkdir -p /var/lib/autodeploy-activate")?;
+    world.host.write(record, "{\"version\": 2}")?;
+    world.host.sh("systemctl restart autodeploy-activate")?;
+    wait_until("the warning", SOON, || {
+        Ok(report(&world)?["warnings"].to_string().contains("of version 2"))
+    })?;
+    assert!(world.host.exists(&format!("{record}.damaged-1")));
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    assert_end(&end(&world, 1)?, "kept/healthy retry=false");
+    assert_settled_on(&world, &new)
+}
+
+#[test]
+fn a_loader_that_cannot_be_written_is_undone_and_reverted() -> Result<()> {
+    let world = machine("act-boot")?;
+    let old = world.first_toplevel.clone();
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    world.host.write("/boot/broken", "")?;
+    assert_end(&end(&world, 1)?, "reverted/bootloader retry=true");
+    world.host.sh("rm /boot/broken")?;
+    assert_settled_on(&world, &old)
+}
+
+#[test]
+fn the_trial_lives_in_no_namespace_of_its_own() -> Result<()> {
+    let world = machine("act-ns")?;
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    let pid = world.host.unit_property(TRIAL, "MainPID")?;
+    let differs = world.host.sh(&format!(
+        "for kind in mnt net pid ipc uts user; do \
+         [ \"$(readlink /proc/1/ns/$kind)\" = \"$(readlink /proc/{pid}/ns/$kind)\" ] || echo $kind; done; \
+         readlink /proc/{pid}/cwd"
+    ))?;
+    assert_eq!(differs, "/");
+    assert_end(&end(&world, 1)?, "kept/healthy retry=false");
+    Ok(())
+}
