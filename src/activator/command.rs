@@ -105,7 +105,7 @@ fn connect() -> Result<(), String> {
 }
 
 fn told(message: &str) -> String {
-    journal::record(EventKind::RequestRefused, About::default(), message);
+    journal::record(EventKind::ActivatorFailed, About::default(), message);
     message.to_owned()
 }
 

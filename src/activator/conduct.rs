@@ -139,18 +139,22 @@ impl<H: Host> Stage<'_, H> {
         if checks.is_empty() {
             return;
         }
-        let shown: Vec<_> = checks.iter().map(shown).collect();
-        if shown == self.trial.checks {
-            return;
-        }
-        let known = std::mem::replace(&mut self.trial.checks, shown);
-        for check in self.trial.checks.clone() {
-            let before = known.iter().find(|one| one.name == check.name).map(|one| one.state);
+        let known = self.trial.checks.clone();
+        for check in checks.iter().map(shown) {
+            let place = known.iter().position(|one| one.name == check.name);
+            let before = place.map(|place| known[place].state);
+            // On the old system only the suspects are looked at: the others stay as they were.
+            match place {
+                Some(place) => self.trial.checks[place] = check.clone(),
+                None => self.trial.checks.push(check.clone()),
+            }
             if before != Some(check.state) && check.state != CheckState::Pending {
                 self.tell(EventKind::CheckChanged, &changed(&check));
             }
         }
-        self.publish();
+        if known != self.trial.checks {
+            self.publish();
+        }
     }
 
     /// Goes to a phase: writes it down, then does what belongs to entering it.
@@ -164,7 +168,7 @@ impl<H: Host> Stage<'_, H> {
         if let Err(error) = self.save() {
             let cause = format!("{error:#}");
             let message = format!("could not write the record before `{}`: {cause}", self.name());
-            self.tell(EventKind::RecordUnreadable, &message);
+            self.tell(EventKind::ActivatorFailed, &message);
             if let Some(instead) = unrecorded(&self.trial.phase, &cause) {
                 return self.enter(instead);
             }
@@ -213,7 +217,7 @@ impl<H: Host> Stage<'_, H> {
                 Ok(()) => break,
                 Err(error) => {
                     let message = format!("could not write the end into the record: {error:#}");
-                    self.tell(EventKind::RecordUnreadable, &message);
+                    self.tell(EventKind::ActivatorFailed, &message);
                     self.host.wait(Duration::from_secs(1));
                 }
             }
@@ -257,7 +261,7 @@ impl<H: Host> Stage<'_, H> {
     fn tell_of_failure(&mut self, done: &Done) {
         if let Done::Keep(Err(cause)) | Done::Unkeep(Err(cause)) | Done::Reboot(Err(cause)) = done {
             let message = format!("`{}` did not work: {cause}", self.name());
-            self.tell(EventKind::PhaseEntered, &message);
+            self.tell(EventKind::ActivatorFailed, &message);
         }
     }
 

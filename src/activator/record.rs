@@ -265,6 +265,7 @@ impl Record {
         match end.mark {
             Mark::None => {}
             Mark::Cleared => {
+                self.warnings.clear();
                 self.clear(&request.toplevel);
                 self.last_kept = end.generation.map(|generation| Kept {
                     toplevel: request.toplevel.clone(),

@@ -30,8 +30,8 @@ pub struct Facts {
 /// What was found at the asked-for path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closure {
-    /// Nix says that the path is whole; or why it does not.
-    pub valid: Result<(), String>,
+    /// There is such a path.
+    pub is_there: bool,
     /// The first thing that a NixOS system has and this has not.
     pub lacks: Option<String>,
     /// `host` of its own configuration; or why that cannot be read.
@@ -110,9 +110,8 @@ fn not_refused(request: &Request, record: &Record) -> Result<(), End> {
 fn of_this_host(request: &Request, facts: &Facts) -> Result<(), Failure> {
     let closure = &facts.closure;
     let toplevel = &request.toplevel;
-    if let Err(cause) = &closure.valid {
-        let message =
-            format!("`{toplevel}` is not valid in the Nix store: {}", escaped(cause, 300));
+    if !closure.is_there {
+        let message = format!("there is no `{toplevel}`");
         return Err(Failure::new(Reason::INVALID_PATH, message));
     }
     if let Some(lacks) = &closure.lacks {
@@ -157,7 +156,7 @@ mod tests {
             host: "box".to_owned(),
             hostname: Some("box".to_owned()),
             closure: Closure {
-                valid: Ok(()),
+                is_there: true,
                 lacks: None,
                 host: Ok("box".to_owned()),
                 hostname: Some("box".to_owned()),
@@ -188,7 +187,7 @@ mod tests {
         check(Facts { boot_id: "boot-2".to_owned(), ..facts() }, stale);
         check(Facts { running: Some(path('c')), ..facts() }, stale);
         check(Facts { running: None, ..facts() }, stale);
-        let invalid = with_closure(|closure| closure.valid = Err("path is not valid".to_owned()));
+        let invalid = with_closure(|closure| closure.is_there = false);
         check(invalid, "failed invalid-path retry=false");
         let lacks = with_closure(|closure| closure.lacks = Some("nixos-version".to_owned()));
         check(lacks, "failed not-a-system retry=false");

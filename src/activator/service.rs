@@ -21,7 +21,7 @@ use crate::activator::{report, trial};
 use crate::config::settings::{Paths, Settings};
 use crate::effects::journal::{self, About};
 use crate::effects::lock::{Lock, try_lock};
-use crate::effects::systemd::{Property, Systemd, UNIT, exec, span, texts};
+use crate::effects::systemd::{Property, Systemd, exec, span, texts};
 use crate::effects::{bootloader, clock, closure, files, inbox, profile};
 use crate::handover::LARGEST_FILE_BYTES;
 use crate::handover::request::{self, Request};
@@ -39,6 +39,9 @@ const TAKEN: &str = "taken.json";
 
 /// After a request that cannot be taken away: the path unit would start us again at once.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// How the warning about a record that was set aside begins; only that one is kept in the record.
+const UNREADABLE: &str = "the activator's record";
 
 /// How long the lock of a trial that is just ending is waited for.
 const LOCK_TRIES: u32 = 20;
@@ -68,6 +71,7 @@ pub fn serve(settings: &Settings, config: &Path, warnings: &[String]) -> Result<
         return refuse_while_on(request.as_ref());
     };
     let mut record = load(&paths.activator_state_dir);
+    record.warnings.retain(|warning| warning.starts_with(UNREADABLE));
     record.warnings.extend(warnings.iter().cloned());
     match (record.unfinished().is_some(), request) {
         (true, request) => {
@@ -105,8 +109,12 @@ fn take(paths: &Paths) -> Result<Option<Result<Request, Failure>>> {
 
 /// Tells whether the trial unit is there, also between two restarts of it.
 fn is_on() -> bool {
-    let state: Result<String> = Systemd::new().property(TRIAL, UNIT, "ActiveState");
-    state.is_ok_and(|state| !matches!(state.as_str(), "inactive" | "failed"))
+    // By the list: asking for a unit that is gone makes systemd look for its file, and complain.
+    Systemd::new().units().is_ok_and(|units| {
+        units.iter().any(|unit| {
+            unit.name == TRIAL && !matches!(unit.active.as_str(), "inactive" | "failed")
+        })
+    })
 }
 
 fn refuse_while_on(request: Option<&Request>) -> Result<()> {
@@ -148,7 +156,7 @@ pub fn load(directory: &Path) -> Record {
     let unreadable = match files::read_limited(&path, record::LARGEST_BYTES) {
         Ok(None) => return Record::default(),
         Ok(Some(bytes)) => match record::parse(&bytes) {
-            Ok(record) => return Record { warnings: Vec::new(), ..record },
+            Ok(record) => return record,
             Err(unreadable) => unreadable.0,
         },
         Err(error) => format!("{error:#}"),
@@ -157,13 +165,16 @@ pub fn load(directory: &Path) -> Record {
         Ok(aside) => format!("is kept as `{}`", aside.display()),
         Err(error) => format!("could not be set aside: {error:#}"),
     };
-    let mut message = format!(
-        "the activator's record `{}` was unreadable and {aside}: {unreadable}",
-        path.display()
-    );
+    let mut message =
+        format!("{UNREADABLE} `{}` was unreadable and {aside}: {unreadable}", path.display());
     message.push_str(&disagreement());
     tell(EventKind::RecordUnreadable, About::default(), &message);
-    Record { warnings: vec![message], ..Record::default() }
+    let record = Record { warnings: vec![message], ..Record::default() };
+    // Kept, so that it is said until a deployment was kept.
+    if let Err(error) = real::save(directory, &record) {
+        tell(EventKind::ActivatorFailed, About::default(), &format!("{error:#}"));
+    }
+    record
 }
 
 /// Without a record nothing is moved; a person is told if what runs is not what boots.
@@ -250,7 +261,6 @@ fn about<'a>(trial: &'a Trial, end: Option<&'a End>) -> About<'a> {
 fn facts(settings: &Settings, request: &Request) -> Facts {
     let toplevel = &request.toplevel;
     let running = profile::store_path(Path::new(RUNNING)).ok();
-    let valid = profile::check_valid(&settings.paths.nix_bin, &[toplevel]);
     let host = closure::configuration(toplevel).and_then(|text| {
         crate::config::lenient(&text, &settings.host).map(|(new, _)| new.host).map_err(|failure| {
             Failure { reason: crate::model::failure::Reason::NO_CONFIGURATION, ..failure }
@@ -262,7 +272,8 @@ fn facts(settings: &Settings, request: &Request) -> Facts {
         hostname: running.as_ref().and_then(closure::hostname),
         running,
         closure: Closure {
-            valid: valid.map_err(|error| format!("{error:#}")),
+            // Whether Nix holds it for whole is asked in the baseline, beside everything else.
+            is_there: toplevel.as_path().exists(),
             lacks: closure::lacks(toplevel).map(str::to_owned),
             host,
             hostname: closure::hostname(toplevel),

@@ -47,11 +47,10 @@ fn variable(bytes: &[u8]) -> Option<String> {
 
 /// The last `default` of `loader.conf`.
 fn configured(text: &str) -> Option<String> {
-    let defaults = text.lines().filter_map(|line| {
+    text.lines().rev().find_map(|line| {
         let (key, value) = line.trim().split_once(char::is_whitespace)?;
         (key == "default").then(|| value.trim().to_owned())
-    });
-    defaults.last()
+    })
 }
 
 /// Matches an entry's file name, with or without `.conf`, against a pattern of `*` and `?`.

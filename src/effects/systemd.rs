@@ -93,7 +93,7 @@ impl Systemd {
         T::Error: std::error::Error + Send + Sync + 'static,
     {
         let properties = "org.freedesktop.DBus.Properties";
-        let value: OwnedVariant = self.call_at(path, properties, "Get", &(interface, name))?;
+        let value: OwnedVariant = self.call_at(path, (properties, "Get"), &(interface, name))?;
         Ok(T::try_from(value)?)
     }
 
@@ -145,14 +145,15 @@ impl Systemd {
         B: serde::Serialize + DynamicType,
         R: serde::de::DeserializeOwned + zbus::wire::Type,
     {
-        self.call_at(PATH, interface, method, body)
+        self.call_at(PATH, (interface, method), body)
     }
 
-    fn call_at<B, R>(&mut self, path: &str, interface: &str, method: &str, body: &B) -> Result<R>
+    fn call_at<B, R>(&mut self, path: &str, called: (&str, &str), body: &B) -> Result<R>
     where
         B: serde::Serialize + DynamicType,
         R: serde::de::DeserializeOwned + zbus::wire::Type,
     {
+        let (interface, method) = called;
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => block_on(zbus::connection::Builder::system().method_timeout(CALL).build())

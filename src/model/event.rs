@@ -120,6 +120,8 @@ events! {
     TrialRecovered = "trial-recovered", "eec5e7fd6f624337b29794674cd41182", Warning;
     /// The machine reboots into the old system.
     LastResort = "last-resort", "d5ce013387df479794789a8f56627b17", Error;
+    /// Something that the activator needs did not work.
+    ActivatorFailed = "activator-failed", "cb03dad8bed74fed9ea87d268c05caae", Error;
     /// The activator's record was unreadable and was set aside.
     RecordUnreadable = "record-unreadable", "c4816dcbb0154743a1a8009b1d5df81d", Error;
 }

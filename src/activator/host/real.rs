@@ -194,7 +194,7 @@ impl Host for Machine {
     fn publish(&mut self, report: &Report) {
         if let Err(error) = publish(&self.paths().report_dir, report) {
             let message = format!("could not write the report: {error:#}");
-            journal::record(EventKind::RecordUnreadable, About::default(), &message);
+            journal::record(EventKind::ActivatorFailed, About::default(), &message);
         }
     }
 
@@ -292,7 +292,7 @@ impl Host for Machine {
     fn restart_agent(&mut self) {
         // A generation without the agent is for the lifeline to notice.
         if let Err(error) = self.systemd.restart(lifeline::AGENT) {
-            journal::record(EventKind::PhaseEntered, About::default(), &format!("{error:#}"));
+            journal::record(EventKind::ActivatorFailed, About::default(), &format!("{error:#}"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The baseline: the machine before the switch, and the proof that there is a way back.
 
 use std::path::Path;
+use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use super::{BOOTED, Machine, RUNNING, before};
@@ -34,6 +35,8 @@ impl Machine {
 
     fn try_baseline(&mut self, request: &Request) -> Result<Proof, Refused> {
         let (running, profile) = self.way_back().map_err(|failure| (failure, false))?;
+        // Nix takes its time; meanwhile the rest is looked at.
+        let validity = self.validity(&running, &profile, &request.toplevel);
         switchable(&running, &request.toplevel).map_err(|failure| (failure, false))?;
         let new = self.new_settings(request).map_err(|failure| (failure, false))?;
         let lifeline_was_green =
@@ -48,6 +51,7 @@ impl Machine {
             (Failure::new(Reason::INTERNAL, message), true)
         })?;
         let active = units.iter().filter(|unit| unit.active == "active");
+        validity.join().unwrap_or_else(|_| Err(crashed())).map_err(|failure| (failure, false))?;
         Ok(Proof {
             baseline: Baseline {
                 failed_units: units::bad(&units),
@@ -74,9 +78,34 @@ impl Machine {
         }
         let path = self.paths().system_profile.clone();
         let old = profile::current(&path).map_err(|error| lost(format!("{error:#}")))?;
-        profile::check_valid(&self.paths().nix_bin, &[&running, &old.toplevel])
-            .map_err(|error| lost(format!("{error:#}")))?;
         Ok((running, Profile { name: "system".to_owned(), path, old }))
+    }
+
+    /// Asks Nix whether the way there and the way back are whole.
+    fn validity(
+        &self,
+        running: &StorePath,
+        profile: &Profile,
+        new: &StorePath,
+    ) -> JoinHandle<Result<(), Failure>> {
+        let nix_bin = self.paths().nix_bin.clone();
+        let (running, old, new) = (running.clone(), profile.old.toplevel.clone(), new.clone());
+        spawn(move || {
+            let Err(together) = profile::check_valid(&nix_bin, &[&running, &old, &new]) else {
+                return Ok(());
+            };
+            match profile::check_valid(&nix_bin, &[&new]) {
+                Ok(()) => Err(Failure::new(
+                    Reason::NO_WAY_BACK,
+                    format!("the running system is not whole in the Nix store: {together:#}"),
+                )
+                .hint("`nix-store --verify --check-contents` looks at all of it")),
+                Err(error) => Err(Failure::new(
+                    Reason::INVALID_PATH,
+                    format!("`{new}` is not valid in the Nix store: {error:#}"),
+                )),
+            }
+        })
     }
 
     fn new_settings(&self, request: &Request) -> Result<Settings, Failure> {
@@ -123,6 +152,10 @@ impl Machine {
             .map(|name| evidence::of_unit(&mut self.systemd, name))
             .collect()
     }
+}
+
+fn crashed() -> Failure {
+    Failure::new(Reason::INTERNAL, "the look at the Nix store ended in the middle")
 }
 
 /// Refuses what only a boot can try.
