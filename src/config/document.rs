@@ -118,7 +118,9 @@ impl Walk<'_> {
     fn unknown(&mut self, path: &str, name: &str, line: usize) {
         let beside = keys::inside(path);
         let meant = near(name, beside.iter().copied());
-        let elsewhere = KEYS.iter().find(|key| key.name.rsplit('.').next() == Some(name));
+        let last = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
+        let named = near(name, KEYS.iter().map(|key| last(key.name)));
+        let elsewhere = KEYS.iter().find(|key| named == Some(last(key.name)));
         let hint = match (meant, elsewhere) {
             (Some(meant), _) => format!("did you mean `{meant}`?"),
             (None, Some(key)) => format!("did you mean `{}`?", key.name),

@@ -32,6 +32,11 @@ fn an_unknown_key_is_named_with_its_line_and_what_was_meant() {
         "`c` line 3: unknown key `window`",
         "did you mean `health.window`?",
     );
+    refused(
+        "[control]\npol_interval = 1",
+        "`c` line 4: unknown key `pol_interval`",
+        "did you mean `source.poll_interval`?",
+    );
     refused("[control]\nwebhook = 1", "`c` line 4: unknown key `webhook`", "known here: group");
     refused(
         "\"\\u001b[2J\" = 1\n[control]",

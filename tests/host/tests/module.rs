@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use autodeploy_testhost::{base, place, run};
+use autodeploy_testhost::{base, package, place, run};
 use serde_json::{Value, json};
 use unit_file::UnitFile;
 
@@ -185,6 +185,41 @@ fn a_machine_with_sshd_has_a_check_for_it() -> Result<()> {
     check(&listening("0.0.0.0", "2022"), json!("127.0.0.1:2022"))?;
     check(&listening("::", "22"), json!("[::1]:22"))?;
     check(&listening("fd00::1", "22"), json!("[fd00::1]:22"))
+}
+
+/// Writes settings as TOML: its values are those of JSON, but for null and nested tables.
+fn toml(settings: &Value, table: &str) -> String {
+    let mut lines = String::new();
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        let key = format!("{table}{name}");
+        match value {
+            Value::Object(_) => lines.push_str(&toml(value, &format!("{key}."))),
+            value => lines.push_str(&format!("{key} = {value}\n")),
+        }
+    }
+    lines
+}
+
+#[test]
+fn what_the_module_writes_is_accepted_by_the_agent() -> Result<()> {
+    let agent = package::binaries().join("autodeployd");
+    let checked = |text: &str| {
+        let file = place::target().join(format!("module-{}.toml", std::process::id()));
+        fs::write(&file, text)?;
+        let mut command = Command::new(&agent);
+        let ended = run::run(command.arg("--check-config").arg(&file), Duration::from_secs(10));
+        fs::remove_file(&file)?;
+        ended
+    };
+    let ssh = config("{ services.openssh.enable = true; }", "services.autodeploy.settings")?;
+    let text = toml(&evaluated("it.settings { }")?, "") + &toml(&ssh, "");
+    let ended = checked(&text)?;
+    assert_eq!(ended.code(), 0, "{text}{}", ended.stderr);
+    assert!(text.contains("health.checks.sshd.address = \"127.0.0.1:22\"\n"), "{text}");
+    let refused = checked(&format!("{text}pol_interval = \"1min\"\n"))?;
+    assert_ne!(refused.code(), 0);
+    assert!(refused.stderr.contains("unknown key `pol_interval`"), "{}", refused.stderr);
+    Ok(())
 }
 
 /// Returns the typed options by their full key, each with its default if that is a text.
