@@ -42,9 +42,9 @@ pub mod remote;
 pub mod socket;
 #[cfg(feature = "activator")]
 pub mod switch;
-#[cfg(feature = "activator")]
-pub mod systemd;
 #[cfg(feature = "agent")]
 pub mod system;
+#[cfg(feature = "activator")]
+pub mod systemd;
 #[cfg(feature = "agent")]
 pub mod users;
