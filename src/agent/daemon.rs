@@ -15,7 +15,7 @@ use crate::agent::inbox::{Asked, Inbox};
 use crate::agent::policy::Policy;
 use crate::agent::policy::pace::{self, Polls, Start};
 use crate::agent::rollout::verify::Lineage;
-use crate::agent::rollout::{Done, Operation, PollSeen, Seen, World, record, seen};
+use crate::agent::rollout::{Done, Operation, PollSeen, Seen, Stage, World, record, seen};
 use crate::agent::status;
 use crate::config::settings::Settings;
 use crate::control::ask::{Refusal, Told};
@@ -337,7 +337,17 @@ impl<H: Host> Agent<H> {
             known: &self.known,
             last_success_at: self.last_good_s.map(seen::time_text),
             stale: self.stale(seen.now),
+            activator_unreachable: self.activator_unreachable(seen),
             troubles: &self.sentences(),
+        })
+    }
+
+    /// The request was written, reported as not taken, and is still not named.
+    fn activator_unreachable(&self, seen: &Seen) -> bool {
+        seen.live.first().is_some_and(|front| {
+            self.unreachable_told == Some(front.id)
+                && matches!(front.stage, Stage::Requested { .. })
+                && seen.reported(front.id).is_none()
         })
     }
 
@@ -388,6 +398,7 @@ fn nothing_yet(settings: &Settings) -> Status {
         known: &known,
         last_success_at: None,
         stale: false,
+        activator_unreachable: false,
         troubles: &[],
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::agent::history::{EventRow, Known, Row};
 use crate::agent::policy::{Policy, gates};
-use crate::agent::rollout::{Seen, trial};
+use crate::agent::rollout::Seen;
 use crate::config::settings::{Drift, Settings};
 use crate::control::deployment::{Check, Details, Event, Evidence};
 use crate::control::status::{Blocked, Gate, RebootNeeded, Remote, Running, Status, Summary};
@@ -24,6 +24,8 @@ pub struct Sight<'a> {
     pub last_success_at: Option<String>,
     /// No good poll for `source.stale_after`.
     pub stale: bool,
+    /// The activator did not take the request that is waiting for it.
+    pub activator_unreachable: bool,
     /// What the loop itself has to say.
     pub troubles: &'a [String],
 }
@@ -130,7 +132,7 @@ fn warnings(sight: &Sight<'_>) -> Vec<String> {
         let name = running.name();
         warnings.push(format!("somebody switched to `{name}` by hand: {what}"));
     }
-    if trial::unanswered(seen) {
+    if sight.activator_unreachable {
         let look = "`systemctl status autodeploy-activate.path`";
         warnings.push(format!("the activator did not take the request: see {look}"));
     }

@@ -133,9 +133,14 @@ fn an_activator_that_takes_no_request_is_reported_and_asked_again() {
             m.journal.iter().filter(|said| said.kind == EventKind::ActivatorUnreachable).count()
         };
         assert_eq!(told(&machine.borrow()), 1);
-        let _ = warned(&person);
+        for _ in 0..30 {
+            seconds(1).await;
+            assert!(warned(&person));
+        }
         machine.borrow_mut().activator.dead = false;
         until(&machine, |m| m.profile == Some(closure("one"))).await;
+        seconds(1).await;
+        assert!(!warned(&person));
     });
     assert_eq!(outcomes(&machine).len(), 1);
 }
