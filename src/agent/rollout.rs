@@ -323,7 +323,9 @@ fn progress(deployment: &Deployment, seen: &Seen, policy: &Policy) -> Option<Ste
             match (deployment.kind, outdated && seen.in_front(id)) {
                 (Kind::Follow, true) => fetch(deployment, seen, policy),
                 (Kind::Follow | Kind::Rollback, _) => {
+                    // The activator compares the lifeline after the switch with the one before.
                     let ready = seen.in_front(id)
+                        && seen.nix_tried
                         && policy::gates::closed(deployment, toplevel, seen, policy).is_empty();
                     ready.then_some(Step::Request(id))
                 }

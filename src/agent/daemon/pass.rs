@@ -94,6 +94,7 @@ impl<H: Host> Agent<H> {
             paused: known.paused.clone(),
             drift_answered: known.drift_answered.clone(),
             insist: self.insist,
+            nix_tried: self.nix.is_some(),
             world: self.world.clone(),
         }
     }

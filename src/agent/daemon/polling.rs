@@ -11,7 +11,6 @@ use crate::agent::rollout::{Operation, Seen, Stage, record};
 use crate::handover;
 use crate::handover::lifeline::{Lifeline, Poll};
 use crate::model::commit::CommitId;
-use crate::model::deployment::Phase;
 use crate::model::event::EventKind;
 use crate::model::failure::Failure;
 
@@ -21,33 +20,17 @@ const POLL_LIMIT: Duration = Duration::from_secs(30);
 /// And on one while a trial is watched.
 const TRIAL_POLL_LIMIT: Duration = Duration::from_secs(10);
 
-/// A probe that did not find what it has to is tried again after this time.
+/// A probe that did not find what it has to is tried again after this time during a trial.
 const PROBE_AGAIN_MS: u64 = 3_000;
+
+/// And after this time when nothing waits for it.
+const IDLE_PROBE_AGAIN_MS: u64 = 60_000;
 
 /// What was asked of the repository about a tip, and the answer.
 pub(super) struct Contained {
     tip: CommitId,
     of: Vec<CommitId>,
     contains: Vec<CommitId>,
-}
-
-/// Before the switch nobody wants to know what Nix would do after it, and a probe would only slow
-/// the way to it down.
-fn after_the_switch(phase: Phase) -> bool {
-    match phase {
-        Phase::Watching | Phase::Keeping | Phase::Reverting | Phase::Rebooting => true,
-        Phase::Idle
-        | Phase::Fetching
-        | Phase::Verifying
-        | Phase::Resolving
-        | Phase::Realising
-        | Phase::Held
-        | Phase::Requested
-        | Phase::Baseline
-        | Phase::Switching
-        | Phase::Arming
-        | Phase::Armed => false,
-    }
 }
 
 impl<H: Host> Agent<H> {
@@ -194,38 +177,30 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// Asks what only the agent can tell about a trial that is on.
+    /// Asks what only the agent can tell: once per run whether Nix does its part (the activator
+    /// looks at that before a switch as well as after it: what was green before tells afterwards
+    /// whose fault it is), and during a trial what the tip contains.
     pub(super) fn begin_probe(&mut self, seen: &Seen) {
-        let again = |at: u64| seen.now.boottime_ms.saturating_sub(at) < PROBE_AGAIN_MS;
-        let switched = seen.live.first().is_some_and(|front| match &front.stage {
-            Stage::OnTrial { phase, .. } => after_the_switch(*phase),
-            Stage::Fetching
-            | Stage::Verifying { .. }
-            | Stage::Resolving { .. }
-            | Stage::Realising { .. }
-            | Stage::Held { .. }
-            | Stage::Requested { .. }
-            | Stage::Ended { .. } => false,
-        });
-        if !switched {
-            self.nix = None;
+        let pause = match seen.on_trial() {
+            true => PROBE_AGAIN_MS,
+            false => IDLE_PROBE_AGAIN_MS,
+        };
+        let early = |at: u64| seen.now.boottime_ms.saturating_sub(at) < pause;
+        if self.probing.is_some() || self.probed_at_ms.is_some_and(early) {
             return;
         }
-        if self.probing.is_some() || self.probed_at_ms.is_some_and(again) {
-            return;
-        }
-        if let Some(probe) = self.wanted_probe() {
+        if let Some(probe) = self.wanted_probe(seen) {
             self.probed_at_ms = Some(seen.now.boottime_ms);
             self.probing = Some(self.host.probe(&probe));
         }
     }
 
     /// Nix first: as long as that is missing, nothing else would make the lifeline whole.
-    fn wanted_probe(&self) -> Option<Probe> {
+    fn wanted_probe(&self, seen: &Seen) -> Option<Probe> {
         if self.nix.as_ref().is_none_or(|reach| reach.error.is_some()) {
             return Some(Probe::Nix);
         }
-        let tip = self.tip.clone()?;
+        let tip = self.tip.clone().filter(|_| seen.on_trial())?;
         let of: Vec<_> = self.on_trial().into_iter().filter(|commit| *commit != tip).collect();
         let known = self.contains.as_ref().is_some_and(|found| found.tip == tip && found.of == of);
         // Two fetches at once would be in each other's way; the one that runs brings the objects.

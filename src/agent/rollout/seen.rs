@@ -106,6 +106,8 @@ pub struct Seen {
     pub drift_answered: Option<StorePath>,
     /// Somebody said `run-now`.
     pub insist: Insist,
+    /// This run of the agent has tried whether Nix does its part, and shows what it found.
+    pub nix_tried: bool,
     /// The machine.
     pub world: World,
 }

@@ -46,7 +46,8 @@ fn seen(live: Vec<Deployment>) -> Seen {
     };
     let poll = PollSeen { good_at_ms: Some(1_000), error: None };
     let now = Moment { boottime_ms: 2_000, unix_s: 1_000 };
-    Seen { now, tip: Some(commit('a')), poll, live, world, ..Seen::default() }
+    let tip = Some(commit('a'));
+    Seen { now, tip, poll, live, nix_tried: true, world, ..Seen::default() }
 }
 
 fn held(name: &str) -> Stage {
@@ -144,6 +145,12 @@ fn a_trial_starts_only_within_seconds_of_a_good_poll() {
     check(&Seen { now: at(6_001), ..one.clone() }, "rest");
     let error = Some(Failure::new(Reason::UNREACHABLE, "no route"));
     check(&Seen { poll: PollSeen { good_at_ms: Some(1_900), error }, ..one }, "rest");
+}
+
+#[test]
+fn a_trial_waits_until_nix_was_tried() {
+    let one = seen(vec![deployment(1, 'a', held("one"))]);
+    check(&Seen { nix_tried: false, ..one }, "rest");
 }
 
 #[test]
