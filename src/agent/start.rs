@@ -1,7 +1,6 @@
 //! From the command line to the loop, and back to an exit code.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,11 +17,14 @@ use crate::agent::host::real::RealHost;
 use crate::agent::policy::pace::Start;
 use crate::config::settings::{Paths, Settings};
 use crate::effects::git::{self, CHILD_ARGUMENT};
-use crate::effects::{clock, journal, socket, system};
+use crate::effects::{clock, files, journal, socket, system};
 use crate::model::failure::{Failure, Reason};
 
 /// The file name of the control socket in `paths.runtime_dir`.
 const SOCKET: &str = "control";
+
+/// No configuration is longer, in bytes.
+const LARGEST_CONFIGURATION: u64 = 1 << 20;
 
 /// Without its history the agent changes nothing, says so, and ends after this time, so that it is
 /// started again and looks again.
@@ -118,7 +120,7 @@ fn check_config(path: &Path) -> ExitCode {
 }
 
 fn text_of(path: &Path) -> Result<(String, String, String), Failure> {
-    let text = system::configuration(path).map_err(|error| {
+    let text = files::read_text(path, LARGEST_CONFIGURATION).map_err(|error| {
         Failure::new(Reason::INTERNAL, format!("{error:#}")).hint("`--config` names another file")
     })?;
     Ok((text, path.display().to_string(), system::host_name().unwrap_or_default()))
@@ -210,8 +212,7 @@ async fn serve(settings: Settings) -> Result<()> {
 fn open_history(settings: &Settings) -> Result<(Opened, Option<String>)> {
     let directory = &settings.paths.state_dir;
     let keep = settings.history.keep;
-    let made = fs::create_dir_all(directory)
-        .with_context(|| format!("could not make `{}`", directory.display()));
+    let made = files::make_directory(directory, 0o700);
     match made.and_then(|()| History::open(directory, keep)) {
         Ok(opened) => Ok((opened, None)),
         Err(error) => {
@@ -224,8 +225,7 @@ fn open_history(settings: &Settings) -> Result<(Opened, Option<String>)> {
 
 fn bind(paths: &Paths) -> Result<std::os::unix::net::UnixListener> {
     let directory = &paths.runtime_dir;
-    fs::create_dir_all(directory)
-        .with_context(|| format!("could not make `{}`", directory.display()))?;
+    files::make_directory(directory, 0o755)?;
     socket::bind(&directory.join(SOCKET))
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -90,12 +90,12 @@ pub fn chance() -> f64 {
     drawn as f64 / (1_u64 << 53) as f64
 }
 
-/// Reads the configuration, wherever its links lead.
-///
-/// # Errors
-/// It cannot be read, or is no text.
-pub fn configuration(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("could not read `{}`", path.display()))
+/// Returns the entries of a directory that are named by a number, in no order; none if it cannot
+/// be read.
+pub fn numbered(directory: &Path) -> Vec<(u64, PathBuf)> {
+    let number = |name: &std::ffi::OsStr| name.to_str()?.parse().ok();
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((number(&entry.file_name())?, entry.path()))).collect()
 }
 
 #[cfg(test)]
@@ -132,6 +132,16 @@ mod tests {
         assert_eq!(parts.parameters.as_deref(), Some("quiet"));
         assert_eq!(parts.inhibitors["dbus"], r#""broker""#);
         assert_eq!(parts.inhibitors["n"], "1");
+    }
+
+    #[test]
+    fn only_entries_that_are_numbers_are_numbered() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["7", "reach", "7x"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        assert_eq!(numbered(directory.path()), [(7, directory.path().join("7"))]);
+        assert_eq!(numbered(&directory.path().join("gone")), []);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The real machine. Short things are done at once; what takes time runs on a blocking thread.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -178,12 +177,9 @@ impl Host for RealHost {
     }
 
     fn keep_roots(&mut self, keep: &BTreeSet<DeploymentId>) {
-        let Ok(entries) = fs::read_dir(self.workshop.roots()) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.parse().ok()).map(DeploymentId);
-            if id.is_some_and(|id| !keep.contains(&id))
-                && let Err(error) = files::remove(&entry.path())
+        for (id, root) in system::numbered(self.workshop.roots()) {
+            if !keep.contains(&DeploymentId(id))
+                && let Err(error) = files::remove(&root)
             {
                 tracing::warn!("{error:#}");
             }

@@ -1,0 +1,89 @@
+//! What the loop shows: the status over the socket, and a line to systemd.
+
+use crate::agent::daemon::Agent;
+use crate::agent::history::Known;
+use crate::agent::host::{Host, Notice};
+use crate::agent::policy::Policy;
+use crate::agent::rollout::{Seen, Stage, seen};
+use crate::agent::status;
+use crate::config::settings::Settings;
+use crate::control::status::Status;
+
+impl<H: Host> Agent<H> {
+    /// Publishes the status, if anything in it changed.
+    pub(super) fn show(&mut self) {
+        let seen = self.see();
+        let status = self.status_of(&seen);
+        let line = self.line(&status);
+        if line != self.shown {
+            self.host.notify(Notice::Status(line.clone()));
+            self.shown = line;
+        }
+        self.status.send_if_modified(|shown| {
+            let changed = *shown != status;
+            *shown = status;
+            changed
+        });
+    }
+
+    pub(super) fn status_of(&self, seen: &Seen) -> Status {
+        status::status(&status::Sight {
+            settings: &self.settings,
+            policy: &self.policy,
+            seen,
+            known: &self.known,
+            last_success_at: self.last_good_s.map(seen::time_text),
+            stale: self.stale(seen.now),
+            activator_unreachable: self.activator_unreachable(seen),
+            troubles: &self.sentences(),
+        })
+    }
+
+    /// The request was written, reported as not taken, and is still not named.
+    fn activator_unreachable(&self, seen: &Seen) -> bool {
+        seen.live.first().is_some_and(|front| {
+            self.unreachable_told == Some(front.id)
+                && matches!(front.stage, Stage::Requested { .. })
+                && seen.reported(front.id).is_none()
+        })
+    }
+
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let troubles = self.troubles.iter().map(|(sentence, _)| sentence.clone());
+        self.without_history.iter().cloned().chain(troubles).collect()
+    }
+
+    /// What `systemctl status` shows.
+    fn line(&self, status: &Status) -> String {
+        match (&status.deployment, status.phase.as_str()) {
+            (Some(deployment), "idle") => {
+                let outcome = deployment.outcome.as_deref().unwrap_or("in flight");
+                format!("idle; deployment {}: {outcome}", deployment.id)
+            }
+            (None, "idle") => "idle; nothing was deployed yet".to_owned(),
+            (Some(deployment), phase) => format!("deployment {}: {phase}", deployment.id),
+            (None, phase) => phase.to_owned(),
+        }
+    }
+
+    /// No good poll for `source.stale_after`, counted from the start where there was none.
+    pub(super) fn stale(&self, now: seen::Moment) -> bool {
+        let since = self.last_good_s.unwrap_or(self.started.unix_s);
+        now.unix_s.saturating_sub(since) > self.policy.stale_after.as_secs() as i64
+    }
+}
+
+/// What is said before the first look.
+pub(super) fn nothing_yet(settings: &Settings) -> Status {
+    let (seen, known) = (Seen::default(), Known::default());
+    status::status(&status::Sight {
+        settings,
+        policy: &Policy::from(settings),
+        seen: &seen,
+        known: &known,
+        last_success_at: None,
+        stale: false,
+        activator_unreachable: false,
+        troubles: &[],
+    })
+}
