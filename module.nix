@@ -12,7 +12,7 @@ let
   written = toml.generate "autodeploy.toml" (lib.filterAttrsRecursive (_: value: value != null) cfg.settings);
 
   # A configuration that autodeployd would refuse is refused when the system is built. Whether the
-  # files that it names exist is for `autodeployctl doctor` to say, on the machine.
+  # files that it names exist is not looked at: they are on the machine, and this is another one.
   checked = pkgs.runCommand "autodeploy-config.toml" { } ''
     ${cfg.package}/bin/autodeployd --check-config ${written}
     cp ${written} $out

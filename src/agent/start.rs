@@ -25,6 +25,9 @@ const SOCKET: &str = "control";
 
 /// No configuration is longer, in bytes.
 const LARGEST_CONFIGURATION: u64 = 1 << 20;
+/// The modes that the unit gives the two directories as well.
+const STATE_MODE: u32 = 0o700;
+const RUNTIME_MODE: u32 = 0o755;
 
 /// Without its history the agent changes nothing, says so, and ends after this time, so that it is
 /// started again and looks again.
@@ -212,7 +215,7 @@ async fn serve(settings: Settings) -> Result<()> {
 fn open_history(settings: &Settings) -> Result<(Opened, Option<String>)> {
     let directory = &settings.paths.state_dir;
     let keep = settings.history.keep;
-    let made = files::make_directory(directory, 0o700);
+    let made = files::make_directory(directory, STATE_MODE);
     match made.and_then(|()| History::open(directory, keep)) {
         Ok(opened) => Ok((opened, None)),
         Err(error) => {
@@ -225,7 +228,7 @@ fn open_history(settings: &Settings) -> Result<(Opened, Option<String>)> {
 
 fn bind(paths: &Paths) -> Result<std::os::unix::net::UnixListener> {
     let directory = &paths.runtime_dir;
-    files::make_directory(directory, 0o755)?;
+    files::make_directory(directory, RUNTIME_MODE)?;
     socket::bind(&directory.join(SOCKET))
 }
 

@@ -53,6 +53,12 @@ pub fn make_directory(path: &Path, mode: u32) -> Result<()> {
     }
 }
 
+/// Returns the paths of what is in a directory, in no order; nothing if it cannot be read.
+pub fn inside(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
 /// Makes the entries of a directory durable.
 ///
 /// # Errors
@@ -176,6 +182,15 @@ mod tests {
         assert!(read_text(&at("none"), 5).is_err());
         fs::write(at("text"), [0xff]).unwrap();
         assert!(read_text(&at("text"), 5).is_err());
+    }
+
+    #[test]
+    fn what_is_in_a_directory_is_named_in_full() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(inside(directory.path()).is_empty());
+        fs::write(directory.path().join("7"), "").unwrap();
+        assert_eq!(inside(directory.path()), [directory.path().join("7")]);
+        assert!(inside(&directory.path().join("none")).is_empty());
     }
 
     #[test]

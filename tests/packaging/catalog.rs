@@ -7,8 +7,9 @@ use autodeploy::model::event::EventKind;
 
 use crate::{repository, text};
 
-/// The fields that `effects::journal` writes.
-const FIELDS: [&str; 6] = [
+/// The fields that `effects::journal` writes, and the one that every entry has.
+const FIELDS: [&str; 7] = [
+    "MESSAGE",
     "AUTODEPLOY_EVENT",
     "AUTODEPLOY_DEPLOYMENT",
     "AUTODEPLOY_COMMIT",
