@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::effects::files;
 use crate::model::store_path::StorePath;
 
 /// What was activated last.
@@ -58,7 +59,7 @@ pub fn parts(toplevel: &Path) -> Parts {
     let text = |name: &str| {
         // A toplevel is read-only and of root's making; links inside it are what it is made of.
         let path = fs::canonicalize(toplevel.join(name)).ok()?;
-        let bytes = crate::effects::files::read_limited(&path, LONGEST).ok()??;
+        let bytes = files::read_limited(&path, LONGEST).ok()??;
         String::from_utf8(bytes).ok()
     };
     let link = |name: &'static str| {
@@ -93,9 +94,9 @@ pub fn chance() -> f64 {
 /// Returns the entries of a directory that are named by a number, in no order; none if it cannot
 /// be read.
 pub fn numbered(directory: &Path) -> Vec<(u64, PathBuf)> {
-    let number = |name: &std::ffi::OsStr| name.to_str()?.parse().ok();
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Some((number(&entry.file_name())?, entry.path()))).collect()
+    let number = |path: &Path| path.file_name()?.to_str()?.parse().ok();
+    let paths = files::inside(directory).into_iter();
+    paths.filter_map(|path| Some((number(&path)?, path))).collect()
 }
 
 #[cfg(test)]
