@@ -62,9 +62,9 @@ const SCENES: [Scene; 5] = [
         about: "that is the system which runs already: nothing is switched",
         ends: "kept/already-running",
         push: |forge| {
-            forge.infra.git(&["revert", "--no-edit", "HEAD"])?;
-            let tip = forge.infra.git(&["rev-parse", "HEAD~1"])?;
-            forge.revert(&tip)
+            forge.infra.git(&["revert", "--no-edit", "HEAD~2..HEAD"])?;
+            forge.push_as_it_is(&[])?;
+            forge.infra.git(&["rev-parse", "HEAD"])
         },
     },
     Scene {
