@@ -172,7 +172,7 @@ fn leave_running(world: World) -> Result<()> {
     let name = world.keep();
     println!("\nThe machine goes on running.");
     println!(
-        "look around  nsenter -t {leader} -a -- env -i PATH=$PATH TERM=$TERM HOME=/root bash -l"
+        "look around  nsenter -t {leader} -a -- env -i PATH=/run/current-system/sw/bin:$PATH TERM=$TERM HOME=/root bash -l"
     );
     println!(
         "push         edit {0}, git -C {0} commit -a, git -C {0} push {1} HEAD:main",

@@ -24,7 +24,7 @@ fn boot(world: World) -> Result<()> {
     let name = world.keep();
     println!("name        {name}");
     println!(
-        "look around nsenter -t {leader} -a -- env -i PATH=$PATH TERM=$TERM HOME=/root bash -l"
+        "look around nsenter -t {leader} -a -- env -i PATH=/run/current-system/sw/bin:$PATH TERM=$TERM HOME=/root bash -l"
     );
     println!("disk        {}", root.display());
     println!("repository  {}", infra.display());

@@ -14,11 +14,12 @@ use crate::wait::wait_until;
 use crate::{cgroup, network::FORGE_ADDRESS};
 
 const LIGHTTPD: &str = r#"
-server.modules = ("mod_alias", "mod_cgi", "mod_setenv", "mod_openssl")
+server.modules = ("mod_alias", "mod_cgi", "mod_setenv", "mod_openssl", "mod_accesslog")
 server.document-root = "/srv/www"
 server.bind = "0.0.0.0"
 server.port = 80
 server.errorlog = "/var/log/lighttpd-forge.log"
+accesslog.filename = "/var/log/forge-requests.log"
 alias.url = ("/git" => "/usr/lib/git-core/git-http-backend")
 setenv.set-environment = ("GIT_PROJECT_ROOT" => "/srv/git", "GIT_HTTP_EXPORT_ALL" => "1")
 $HTTP["url"] =~ "^/git" { cgi.assign = ("" => "") }

@@ -37,7 +37,8 @@ pub fn idle(figures: &mut Figures) -> Result<()> {
 
 /// Requests that the forge has answered; a poll is one.
 fn requests(world: &World) -> Result<usize> {
-    let log = fs::read_to_string(world.forge.root.join("var/log/lighttpd/access.log"))?;
+    // Written some seconds late; what counts is how many there are between two looks.
+    let log = fs::read_to_string(world.forge.root.join("var/log/forge-requests.log"))?;
     Ok(log.lines().filter(|line| line.contains("git-upload-pack")).count())
 }
 
