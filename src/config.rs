@@ -77,7 +77,8 @@ pub fn lenient(text: &str, host_name: &str) -> Result<(Settings, Vec<String>), F
         Ok((settings, problems)) => {
             Ok((settings, problems.into_iter().map(Problem::into_line).collect()))
         }
-        Err(problem) => Err(Failure::new(Reason::NO_CONFIGURATION, problem.into_line())),
+        Err(problem) => Err(Failure::new(Reason::NO_CONFIGURATION, problem.into_line())
+            .hint("`autodeployctl check-config FILE` says what is wrong with a file")),
     }
 }
 

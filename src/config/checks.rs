@@ -9,7 +9,7 @@ use crate::config::settings::{Check, Probe, Severity};
 use crate::model::text::escaped;
 
 /// Checks that are always there and that no configuration can change.
-const BUILT_IN: &[&str] = &["units", "lifeline"];
+const BUILT_IN: &[&str] = &["units", "other-units", "lifeline"];
 
 /// The good answers of a page where nothing is said about them.
 const GOOD_STATUSES: (u16, u16) = (200, 299);
@@ -66,7 +66,7 @@ fn field(name: &str, field: &str) -> String {
 }
 
 fn built_in(reading: &mut Reading, name: &str, line: usize) {
-    let complaint = Complaint::new("is built in, always on and always required")
+    let complaint = Complaint::new("is built in and cannot be changed")
         .hint("give your own check another name: `kind = \"units\"` takes named units");
     let problem = Problem::of(&format!("health.checks.{name}"), Some(line), complaint);
     reading.document.problems.push(problem);

@@ -136,6 +136,13 @@ pub struct Health {
     pub checks: BTreeMap<String, Check>,
 }
 
+impl Health {
+    /// Tells whether nothing but the built-in checks decides about a trial.
+    pub fn only_built_in_decide(&self) -> bool {
+        !self.checks.values().any(|check| check.severity == Severity::Required)
+    }
+}
+
 /// Whether a check decides or is only reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,7 +10,7 @@ use crate::config::reading::Reading;
 use crate::config::rule;
 use crate::config::settings::{
     Activation, Build, BuildMode, Control, Drift, Health, History, LastResort, Paths, Reboot,
-    Settings, Severity, Source,
+    Settings, Source,
 };
 use crate::config::span::shown;
 
@@ -212,7 +212,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
             warnings.push(format!("`source.url` is `http://`: {who} can read the token"));
         }
     }
-    if !settings.health.checks.values().any(|check| check.severity == Severity::Required) {
+    if settings.health.only_built_in_decide() {
         warnings.push(
             "no check but the built-in ones decides: see `health.checks` in the documentation"
                 .to_owned(),

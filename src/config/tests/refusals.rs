@@ -301,7 +301,12 @@ fn a_check_says_nothing_that_its_kind_does_not_need() {
     );
     refused(
         "[health.checks.lifeline]\nenable = false",
-        "`c` line 3: `health.checks.lifeline` is built in, always on and always required",
+        "`c` line 3: `health.checks.lifeline` is built in and cannot be changed",
+        "give your own check another name: `kind = \"units\"` takes named units",
+    );
+    refused(
+        "[health.checks.other-units]\nkind = \"tcp\"\naddress = \"h:1\"",
+        "`c` line 3: `health.checks.other-units` is built in and cannot be changed",
         "give your own check another name: `kind = \"units\"` takes named units",
     );
     refused(
