@@ -39,6 +39,8 @@ pub mod programs;
 #[cfg(feature = "agent")]
 pub mod remote;
 #[cfg(feature = "agent")]
+pub mod room;
+#[cfg(feature = "agent")]
 pub mod socket;
 #[cfg(feature = "activator")]
 pub mod switch;

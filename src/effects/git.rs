@@ -229,6 +229,7 @@ impl Git {
             let name = self.repository.display();
             let message = format!("could not set the repository `{name}` aside: {error}");
             Failure::new(Reason::CLONE_DAMAGED, message)
+                .hint(says::FETCHED_ANEW)
                 .hint(format!("remove `{name}` by hand: it is fetched anew"))
         };
         if std::fs::symlink_metadata(&aside).is_ok() {
@@ -319,7 +320,7 @@ fn read_answer<T: DeserializeOwned>(
             let message = format!(
                 "the repository could not be read: the Git child crashed (signal {signal})"
             );
-            Failure::new(Reason::CLONE_DAMAGED, message)
+            Failure::new(Reason::CLONE_DAMAGED, message).hint(says::FETCHED_ANEW)
         }
         Status::Signal(signal) => internal(&format!("was ended by signal {signal}")),
         Status::Code(code) => internal(&format!("ended with {code} and without an answer")),

@@ -48,6 +48,9 @@ const PASSED_ON: [&str; 9] = [
     "NIX_DAEMON_SOCKET_PATH",
 ];
 
+/// What to look at when our own files cannot be written.
+const OWN_DIRECTORY: &str = "is there room, and may the agent's user write, in `paths.state_dir`?";
+
 /// Whether this machine evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evaluates {
@@ -190,7 +193,8 @@ impl Nix {
         // Otherwise Nix would try to substitute it.
         if !self.is_valid(path)? {
             let message = format!("{what}: it is not valid in the store");
-            return Err(Failure::new(Reason::INVALID_PATH, message));
+            return Err(Failure::new(Reason::INVALID_PATH, message)
+                .hint("is garbage being collected at this moment? it is tried again by itself"));
         }
         let ended = self.hold(path, root, Job { limit: QUESTION, what: &what })?;
         match ended.status {
@@ -229,7 +233,7 @@ impl Nix {
         fs::create_dir_all(&self.home).and_then(|()| fs::write(&file, "autodeploy\n")).map_err(
             |error| {
                 let message = format!("could not write `{}`: {error}", file.display());
-                Failure::new(Reason::INTERNAL, message)
+                Failure::new(Reason::INTERNAL, message).hint(OWN_DIRECTORY)
             },
         )?;
         let ended = self.run(&self.store(QUESTION).arg("--add").arg(&file), what)?;
@@ -257,7 +261,7 @@ impl Nix {
         if let Some(directory) = root.parent() {
             fs::create_dir_all(directory).map_err(|error| {
                 let message = format!("{what}: no directory `{}`: {error}", directory.display());
-                Failure::new(Reason::INTERNAL, message)
+                Failure::new(Reason::INTERNAL, message).hint(OWN_DIRECTORY)
             })?;
         }
         let program =
@@ -300,8 +304,10 @@ impl Nix {
 }
 
 fn read_resolved(stdout: &[u8], what: &str) -> Result<Resolved, Failure> {
-    let unreadable =
-        |cause: String| Failure::new(Reason::EVALUATION_FAILED, format!("{what}: {cause}"));
+    let unreadable = |cause: String| {
+        Failure::new(Reason::EVALUATION_FAILED, format!("{what}: {cause}"))
+            .hint("`build.attribute` has to lead to a `config.system.build.toplevel`")
+    };
     match told::json(stdout).map_err(unreadable)? {
         Evaluated::Both { drv, out } => {
             let parsed = |path: String| {
@@ -326,7 +332,7 @@ fn leads_to(root: &Path, path: &StorePath) -> Result<(), Failure> {
             let seen = escaped(&seen, 300);
             let root = root.display();
             let message = format!("the root `{root}` does not lead to `{path}` but: {seen}");
-            Err(Failure::new(Reason::INTERNAL, message))
+            Err(Failure::new(Reason::INTERNAL, message).hint(OWN_DIRECTORY))
         }
     }
 }

@@ -11,6 +11,7 @@ use git2::{ErrorCode, Oid, Repository, Revwalk};
 
 use crate::effects::git::{clone, says, shown};
 use crate::effects::remote::Remote;
+use crate::effects::remote::trouble::asks_the_same;
 use crate::model::failure::{Failure, Reason};
 use crate::model::text::escaped;
 
@@ -125,7 +126,8 @@ fn branch(source: &Repository, remote: &Remote) -> Result<Oid, Failure> {
 fn could_not_read(remote: &Remote, reason: Reason, cause: &str) -> Failure {
     let (url, branch) = shown(remote);
     let cause = escaped(cause, 300);
-    Failure::new(reason, format!("could not read `{branch}` of `{url}`: {cause}"))
+    let hint = asks_the_same(&url);
+    Failure::new(reason, format!("could not read `{branch}` of `{url}`: {cause}")).hint(hint)
 }
 
 /// Returns the path of a `file://` URL, `%20` and the like decoded.

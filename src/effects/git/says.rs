@@ -4,16 +4,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use git2::{Error, ErrorClass, ErrorCode};
-use nix::sys::statvfs::statvfs;
 
 use crate::effects::git::shown;
 use crate::effects::remote::Remote;
-use crate::effects::remote::trouble::in_words;
+use crate::effects::remote::trouble::{asks_the_same, in_words};
+use crate::effects::room;
 use crate::model::failure::{Failure, Reason};
 use crate::model::text::escaped;
 
 /// With less room than this, in bytes, whatever failed failed for want of room.
 const NEARLY_FULL: u64 = 1 << 20;
+
+/// What follows when our own repository is damaged.
+pub const FETCHED_ANEW: &str =
+    "it is set aside and fetched anew; if that repeats, look at the disk: `dmesg`";
 
 /// Says that our own repository is damaged.
 pub fn damaged(path: &Path, cause: &str) -> Failure {
@@ -22,7 +26,7 @@ pub fn damaged(path: &Path, cause: &str) -> Failure {
         Reason::CLONE_DAMAGED,
         format!("the repository `{}` is damaged: {cause}", path.display()),
     )
-    .hint("it is set aside and fetched anew; if that repeats, look at the disk")
+    .hint(FETCHED_ANEW)
 }
 
 /// Says that something about our own repository failed: the disk is full, or it is damaged.
@@ -50,11 +54,7 @@ fn no_room(path: &Path) -> Failure {
 /// Says that the disk is full, if it is.
 pub fn full_disk(path: &Path) -> Option<Failure> {
     let existing = path.ancestors().find(|place| place.exists())?;
-    let room = statvfs(existing).ok()?;
-    let bytes = room.blocks_available() * room.fragment_size();
-    // Some file systems count no inodes at all.
-    let full = bytes < NEARLY_FULL || (room.files() > 0 && room.files_available() == 0);
-    full.then(|| no_room(path))
+    room::is_full(existing, NEARLY_FULL).then(|| no_room(path))
 }
 
 /// Says that a fetch did not end in time.
@@ -69,7 +69,8 @@ pub fn too_slow(remote: &Remote, limit: Duration) -> Failure {
 /// Says that a fetch failed.
 pub fn could_not_fetch(remote: &Remote, reason: Reason, cause: &str) -> Failure {
     let (url, branch) = shown(remote);
-    Failure::new(reason, format!("could not fetch `{branch}` from `{url}`: {cause}"))
+    let hint = asks_the_same(&url);
+    Failure::new(reason, format!("could not fetch `{branch}` from `{url}`: {cause}")).hint(hint)
 }
 
 /// Says that there is no such branch.

@@ -4,12 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::statvfs::statvfs;
-
 use crate::effects::nix::Nix;
 use crate::effects::nix::installable::Installable;
 use crate::effects::nix::told::{self, BuildEnd, Missing};
 use crate::effects::process::{Ended, Status};
+use crate::effects::room;
 use crate::model::failure::{Failure, Reason};
 use crate::model::store_path::StorePath;
 use crate::model::text::escaped;
@@ -55,10 +54,10 @@ impl Nix {
         };
         let failed = |reason| {
             let failure = Failure::new(reason, format!("{what}: {cause}"));
-            match told::failed_derivation(&ended.stderr) {
-                Some(drv) => failure.hint(format!("`nix log {drv}` shows all of its output")),
-                None => failure,
-            }
+            failure.hint(match told::failed_derivation(&ended.stderr) {
+                Some(drv) => format!("`nix log {drv}` shows all of its output"),
+                None => "`journalctl -u nix-daemon -e` shows what the Nix daemon said".to_owned(),
+            })
         };
         match end {
             BuildEnd::TimedOut => failed(Reason::BUILD_TIMEOUT),
@@ -103,7 +102,7 @@ impl Nix {
             .iter()
             .map(Path::new)
             .chain([home])
-            .find(|place| is_full(place))
+            .find(|place| room::is_full(place, NEARLY_FULL))
             .map(|place| format!("no room left in `{}`", place.display()));
         let words = "No space left on device";
         let said = String::from_utf8_lossy(&ended.stderr).contains(words);
@@ -146,11 +145,4 @@ pub(super) fn unreachable(what: &str, cause: &str) -> Failure {
 /// Whoever stopped it knows why, and asks nothing of this.
 fn stopped(what: &str) -> Failure {
     Failure::new(Reason::INTERNAL, format!("{what}: it was ended early"))
-}
-
-fn is_full(place: &Path) -> bool {
-    statvfs(place).is_ok_and(|room| {
-        let bytes = room.blocks_available() * room.fragment_size();
-        bytes < NEARLY_FULL || (room.files() > 0 && room.files_available() == 0)
-    })
 }

@@ -84,7 +84,8 @@ impl Trouble {
             _ => None,
         };
         let says = |reason: Reason, cause: &str| {
-            Failure::new(reason, format!("could not ask `{url}` for `{branch}`: {cause}"))
+            let message = format!("could not ask `{url}` for `{branch}`: {cause}");
+            Failure::new(reason, message).hint(asks_the_same(&url))
         };
         let failure = match self {
             Trouble::Lookup(host, cause) => {
@@ -139,6 +140,11 @@ fn with_status(status: u16, says: impl Fn(Reason, &str) -> Failure) -> Failure {
     }
 }
 
+/// Returns the hint for a remote about which no more is known: what a person can ask it.
+pub fn asks_the_same(url: &str) -> String {
+    format!("it is tried again by itself; `git ls-remote --heads {url}` asks the same")
+}
+
 /// Writes a limit as people say it.
 pub fn in_words(limit: Duration) -> String {
     match limit.as_millis() {
@@ -155,6 +161,7 @@ mod tests {
     fn check(trouble: Trouble, reason: Reason, message: &str) {
         let seen = trouble.into_failure("https://me:word@h/x", "main").failure;
         assert_eq!((seen.reason, seen.message.as_str()), (reason, message));
+        assert!(seen.hint.is_some(), "{message}");
     }
 
     #[test]
@@ -173,6 +180,11 @@ mod tests {
             Trouble::Status(500, None),
             Reason::UNREACHABLE,
             "could not ask `https://h/x` for `main`: the server answered 500",
+        );
+        check(
+            Trouble::Connection("connection refused".to_owned()),
+            Reason::UNREACHABLE,
+            "could not ask `https://h/x` for `main`: connection refused",
         );
         check(Trouble::NoBranch, Reason::NO_SUCH_BRANCH, "`https://h/x` has no branch `main`");
         check(
