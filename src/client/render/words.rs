@@ -68,7 +68,7 @@ pub fn opens(gate: &str) -> Option<&'static str> {
         "paused" | "drift" => Some("autodeployctl resume"),
         "retry" => Some("autodeployctl run-now"),
         "maintenance" => Some("autodeployctl run-now --ignore-maintenance"),
-        "reboot-needed" => Some("reboot when it suits"),
+        "reboot-needed" => Some("nixos-rebuild boot, then reboot when it suits"),
         "staged-by-hand" => Some("switch to the staged generation, or remove it"),
         "remote-unreachable" => Some("journalctl -u autodeploy -e"),
         _ => None,
