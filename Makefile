@@ -21,7 +21,7 @@ help:
 	@echo 'make test         everything: formatting, lints, unit, integration and host tests'
 	@echo 'make test-unit    without the booted hosts'
 	@echo 'make test-host    only the booted hosts'
-	@echo 'make bench        the figures of the README, as a table and in target/bench/results.json'
+	@echo 'make bench        how small and how fast, as a table and in target/bench/results.json'
 
 requirements:
 	@tests/host/install-requirements

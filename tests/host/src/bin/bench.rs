@@ -1,4 +1,4 @@
-//! The figures of the README: `bench [NAME…]`, a table and `target/bench/results.json`.
+//! How small and how fast: `bench [NAME…]`, a table and `target/bench/results.json`.
 //!
 //! Everything is measured on a booted machine with the release binaries, against what the same
 //! machine takes for the same by hand. Medians; memory and processor time are those of all
