@@ -10,6 +10,7 @@
 //! empty commit: no commit of the remote is ever checked out, and Nix refuses a HEAD that points
 //! nowhere.
 
+mod answer;
 mod ask;
 mod child;
 mod clone;

@@ -1,17 +1,11 @@
 //! The child's main: one question from the arguments, one answer on standard output.
 
-use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Mutex;
 
-use serde::Serialize;
-
-use crate::effects::git::ask::{Answer, Ask};
+use crate::effects::git::answer::answer;
+use crate::effects::git::ask::Ask;
 use crate::effects::git::{Fetched, Want, clone, fetch, lineage, says, tidy};
 use crate::model::failure::{Failure, Reason};
-
-/// Only one answer is ever written.
-static ANSWERED: Mutex<bool> = Mutex::new(false);
 
 /// Answers one request of [`crate::effects::git::Git`] and ends.
 ///
@@ -59,23 +53,4 @@ fn fetch_and_look(job: &fetch::Job<'_>, want: &Want) -> Result<Fetched, Failure>
     clone::complete(&own, &tip, clone::Depth::Existence)?;
     let lineage = lineage::of(&own, &Want { tip: tip.clone(), mark: want.mark.clone() })?;
     Ok(Fetched { tip, lineage })
-}
-
-/// Writes the answer, unless there is one already.
-pub fn answer<T: Serialize>(result: Result<T, Failure>) -> ExitCode {
-    let answer = match result {
-        Ok(value) => Answer::Done(value),
-        Err(failure) => Answer::Failed(failure),
-    };
-    let Ok(text) = serde_json::to_vec(&answer) else { return ExitCode::FAILURE };
-    let Ok(mut answered) = ANSWERED.lock() else { return ExitCode::FAILURE };
-    if *answered {
-        return ExitCode::FAILURE;
-    }
-    *answered = true;
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(&text).and_then(|()| stdout.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
 }

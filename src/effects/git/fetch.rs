@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use crate::effects::files;
 use crate::effects::git::known_hosts::{self, HostKeys, Verdict};
-use crate::effects::git::{child, clone, local, says};
+use crate::effects::git::{answer, clone, local, says};
 use crate::effects::remote::Remote;
 use crate::effects::remote::address::{self, Place, Scheme};
 use crate::effects::remote::http::read_token;
@@ -313,7 +313,7 @@ fn guard(arriving: &Arc<Arriving>, failure: Failure) {
             let bytes = arriving.bytes.load(Ordering::Relaxed);
             let words = arriving.words.load(Ordering::Relaxed);
             if pace.is_too_slow(Instant::now(), bytes, words) {
-                let _ = child::answer::<()>(Err(failure));
+                let _ = answer::answer::<()>(Err(failure));
                 // A normal exit would wait for libgit2, which is what cannot be waited for.
                 let _ = kill(Pid::this(), Signal::SIGKILL);
                 return;
