@@ -60,6 +60,16 @@ async fn check_progress(waiting: &mut Started, expected: &[&str]) {
     }
 }
 
+/// Waits for deployment 8 until the agent goes away during its switch.
+async fn left_alone(directory: &Path, known: &Known) -> Started {
+    let agent = start(directory, in_phase(8, "switching"), known);
+    let mut waiting = ctl(&agent.socket, "run-now").start();
+    check_progress(&mut waiting, &["polling", "deployment 8 is on trial: switching"]).await;
+    agent.stop().await;
+    check_progress(&mut waiting, &["autodeployd is away, waiting for it to come back"]).await;
+    waiting
+}
+
 #[tokio::test]
 async fn every_phase_is_said_and_a_kept_deployment_is_done() {
     let directory = open_directory();
@@ -98,11 +108,7 @@ async fn a_bad_end_exits_with_4_and_says_what_to_look_at() {
 async fn the_wait_goes_on_across_a_restart_of_the_agent() {
     let directory = open_directory();
     let known = known(vec![details(8, "switching", None)]);
-    let agent = start(directory.path(), in_phase(8, "switching"), &known);
-    let mut waiting = ctl(&agent.socket, "run-now").start();
-    check_progress(&mut waiting, &["polling", "deployment 8 is on trial: switching"]).await;
-    agent.stop().await;
-    check_progress(&mut waiting, &["autodeployd is away, waiting for it to come back"]).await;
+    let mut waiting = left_alone(directory.path(), &known).await;
 
     let agent = start(directory.path(), in_phase(8, "watching"), &known);
     check_progress(&mut waiting, &["deployment 8 is on trial: being watched"]).await;
@@ -118,11 +124,7 @@ async fn the_wait_goes_on_across_a_restart_of_the_agent() {
 async fn an_end_that_nobody_saw_is_found_after_the_restart() {
     let directory = open_directory();
     let known = known(vec![details(8, "switching", None)]);
-    let agent = start(directory.path(), in_phase(8, "switching"), &known);
-    let mut waiting = ctl(&agent.socket, "run-now").start();
-    check_progress(&mut waiting, &["polling", "deployment 8 is on trial: switching"]).await;
-    agent.stop().await;
-    check_progress(&mut waiting, &["autodeployd is away, waiting for it to come back"]).await;
+    let waiting = left_alone(directory.path(), &known).await;
 
     *known.lock().unwrap() = vec![details(8, "idle", Some("reverted"))];
     let _agent = start(directory.path(), in_phase(9, "fetching"), &known);
