@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use git2::{
     ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags, Signature,
     Time,
 };
 
+use crate::effects::files;
 use crate::effects::git::says;
 use crate::model::commit::CommitId;
 use crate::model::failure::Failure;
@@ -116,11 +117,17 @@ pub fn sweep(own: &Repository) {
 }
 
 fn remove_where(directory: &Path, matches: impl Fn(&str) -> bool) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(&matches) {
-            let _ = fs::remove_file(entry.path());
+    for path in files::inside(directory) {
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(&matches) {
+            let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Returns the index of each pack in a directory.
+pub fn indices(packs: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
+    files::inside(packs).into_iter().filter(is_index)
 }
 
 /// Compares the end of each pack with what its index says: cheap, and finds every pack that was
@@ -130,19 +137,16 @@ fn remove_where(directory: &Path, matches: impl Fn(&str) -> bool) {
 /// `clone-damaged`
 pub fn compare_packs(own: &Repository) -> Result<(), Failure> {
     let packs = own.path().join("objects/pack");
-    for entry in fs::read_dir(&packs).into_iter().flatten().flatten() {
-        let index = entry.path();
-        if index.extension().is_some_and(|extension| extension == "idx") {
-            let pack = index.with_extension("pack");
-            let ends = (tail::<CHECKSUM_BYTES>(&pack), tail::<{ 2 * CHECKSUM_BYTES }>(&index));
-            let agree = match ends {
-                (Ok(pack), Ok(index)) => pack[..] == index[..CHECKSUM_BYTES],
-                _ => false,
-            };
-            if !agree {
-                let cause = format!("`{}` is not whole", pack.display());
-                return Err(says::damaged(place(own), &cause));
-            }
+    for index in indices(&packs) {
+        let pack = index.with_extension("pack");
+        let ends = (tail::<CHECKSUM_BYTES>(&pack), tail::<{ 2 * CHECKSUM_BYTES }>(&index));
+        let agree = match ends {
+            (Ok(pack), Ok(index)) => pack[..] == index[..CHECKSUM_BYTES],
+            _ => false,
+        };
+        if !agree {
+            let cause = format!("`{}` is not whole", pack.display());
+            return Err(says::damaged(place(own), &cause));
         }
     }
     Ok(())

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use git2::{Oid, Repository};
 
+use crate::effects::git::clone;
+
 /// This many small packs become one.
 const TOO_MANY: usize = 50;
 
@@ -40,13 +42,9 @@ pub fn tidy(own: &Repository) {
 /// Returns the indices of the small packs.
 fn small_packs(directory: &Path) -> Vec<PathBuf> {
     let size = |index: &Path| fs::metadata(index.with_extension("pack")).map(|pack| pack.len());
-    indices_in(directory).filter(|index| size(index).is_ok_and(|bytes| bytes <= SMALL)).collect()
-}
-
-fn indices_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "idx"))
+    clone::indices(directory)
+        .filter(|index| size(index).is_ok_and(|bytes| bytes <= SMALL))
+        .collect()
 }
 
 /// Writes all that these packs hold into a new one, each object once.
@@ -60,13 +58,13 @@ fn join(own: &Repository, indices: &[PathBuf]) -> Option<()> {
         pack.insert_object(object, None).ok()?;
     }
     let directory = own.path().join("objects/pack");
-    let known: Vec<_> = indices_in(&directory).collect();
+    let known: Vec<_> = clone::indices(&directory).collect();
     let odb = own.odb().ok()?;
     let mut writer = odb.packwriter().ok()?;
     pack.foreach(|piece| writer.write_all(piece).is_ok()).ok()?;
     writer.commit().ok()?;
     // The very same pack as an old one would have its name, and go with it.
-    indices_in(&directory).any(|index| !known.contains(&index)).then_some(())
+    clone::indices(&directory).any(|index| !known.contains(&index)).then_some(())
 }
 
 /// Returns the names of all objects in an index of version 2 (gitformat-pack(5)).
