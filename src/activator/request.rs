@@ -52,6 +52,16 @@ pub fn parse(bytes: &[u8]) -> Result<Request, Failure> {
     })
 }
 
+/// Tells whether the trial that is on, or the last one, is what this asks for: the agent writes a
+/// request again when the report has not named it in time.
+///
+/// The number alone does not say it: an agent whose history was lost may count from the beginning.
+pub fn is_repeat(request: &Request, record: &Record) -> bool {
+    record.trial.as_ref().is_some_and(|trial| {
+        trial.request.deployment == request.deployment && trial.request.toplevel == request.toplevel
+    })
+}
+
 /// Grants a request, or says how it ends.
 ///
 /// # Errors
@@ -148,6 +158,8 @@ mod tests {
     use super::*;
     use crate::activator::record::Trial;
     use crate::activator::record::tests::{path, request};
+    use crate::activator::trial::phase::Phase;
+    use crate::model::deployment::DeploymentId;
 
     fn facts() -> Facts {
         Facts {
@@ -216,6 +228,28 @@ mod tests {
         );
         let unblocked = Request { unblocked_by: Some(0), ..request() };
         assert_eq!(grant(&unblocked, &facts(), &record), Ok(()));
+    }
+
+    #[track_caller]
+    fn repeats(asked: Request, end: Option<End>, expected: bool) {
+        let mut trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
+        if let Some(end) = end {
+            trial.enter(Phase::Ended(end), "boot-1", "now");
+        }
+        let record = Record { trial: Some(trial), ..Record::default() };
+        assert_eq!(is_repeat(&asked, &record), expected);
+    }
+
+    #[test]
+    fn a_request_that_is_in_the_record_already_is_a_repeat() {
+        let stale = Request { expected_running: path('b'), boot_id: "boot-2".into(), ..request() };
+        for end in [None, Some(ending::kept(7)), Some(ending::shut_down())] {
+            repeats(request(), end.clone(), true);
+            repeats(stale.clone(), end.clone(), true);
+            repeats(Request { deployment: DeploymentId(5), ..request() }, end.clone(), false);
+            repeats(Request { toplevel: path('c'), ..request() }, end, false);
+        }
+        assert!(!is_repeat(&request(), &Record::default()));
     }
 
     #[test]

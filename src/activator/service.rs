@@ -15,7 +15,7 @@ use zbus::Variant;
 use crate::activator::conduct::event_of;
 use crate::activator::host::real::{self, RUNNING};
 use crate::activator::record::{self, Record, Trial};
-use crate::activator::request::{Closure, Facts, grant, parse};
+use crate::activator::request::{Closure, Facts, grant, is_repeat, parse};
 use crate::activator::trial::phase::{End, Phase};
 use crate::activator::{report, trial};
 use crate::config::settings::{Paths, Settings};
@@ -64,23 +64,29 @@ pub fn serve(settings: &Settings, config: &Path, warnings: &[String]) -> Result<
         }
         None => None,
     };
+    let directory = &paths.activator_state_dir;
     if is_on() {
-        return refuse_while_on(request.as_ref());
+        // Without the lock: the file is replaced and never half written.
+        refuse_while_on(request.as_ref(), &look_at(directory));
+        return Ok(());
     }
-    let Some(lock) = wait_for_lock(&paths.activator_state_dir)? else {
-        return refuse_while_on(request.as_ref());
+    let Some(lock) = wait_for_lock(directory)? else {
+        refuse_while_on(request.as_ref(), &look_at(directory));
+        return Ok(());
     };
     let mut record = load(&paths.activator_state_dir);
     record.warnings.retain(|warning| warning.starts_with(UNREADABLE));
     record.warnings.extend(warnings.iter().cloned());
     match (record.unfinished().is_some(), request) {
         (true, request) => {
-            if let Some(request) = request {
-                refuse_while_on(Some(&request))?;
-            }
+            refuse_while_on(request.as_ref(), &record);
             publish(paths, &record)?;
             drop(lock);
             start_trial(config)
+        }
+        (false, Some(request)) if is_repeat(&request, &record) => {
+            ignore(&request);
+            publish(paths, &record)
         }
         (false, Some(request)) => begin(settings, config, (record, lock), request),
         (false, None) => {
@@ -117,18 +123,30 @@ fn is_on() -> bool {
     })
 }
 
-fn refuse_while_on(request: Option<&Request>) -> Result<()> {
-    if let Some(request) = request {
-        let about = About {
-            deployment: Some(request.deployment),
-            commit: request.commit.as_ref(),
-            closure: Some(&request.toplevel),
-            ..About::default()
-        };
-        let message = "refused a request: another trial is on, and goes on";
-        tell(EventKind::RequestRefused, about, message);
+fn refuse_while_on(request: Option<&Request>, record: &Record) {
+    match request {
+        None => {}
+        Some(request) if is_repeat(request, record) => ignore(request),
+        Some(request) => {
+            let message = "refused a request: another trial is on, and goes on\n\n\
+                           hint: `autodeployctl status` shows it; the agent asks again afterwards";
+            tell(EventKind::RequestRefused, asked(request), message);
+        }
     }
-    Ok(())
+}
+
+fn ignore(request: &Request) {
+    let message = "a request came again; it is in the record, and nothing changes";
+    tell(EventKind::RequestRepeated, asked(request), message);
+}
+
+fn asked(request: &Request) -> About<'_> {
+    About {
+        deployment: Some(request.deployment),
+        commit: request.commit.as_ref(),
+        closure: Some(&request.toplevel),
+        ..About::default()
+    }
 }
 
 fn wait_for_lock(directory: &Path) -> Result<Option<Lock>> {
@@ -148,6 +166,12 @@ fn wait_for_lock(directory: &Path) -> Result<Option<Lock>> {
 /// Somebody else holds it: another trial process, which is then the one.
 pub fn lock_for_trial(directory: &Path) -> Result<Lock> {
     wait_for_lock(directory)?.context("another trial process holds the record's lock")
+}
+
+/// Reads the record for a look; what cannot be read is left to whoever holds the lock.
+fn look_at(directory: &Path) -> Record {
+    let bytes = files::read_limited(&directory.join(record::FILE), record::LARGEST_BYTES);
+    bytes.ok().flatten().and_then(|bytes| record::parse(&bytes).ok()).unwrap_or_default()
 }
 
 /// Reads the record; what cannot be read is set aside and said.

@@ -98,6 +98,8 @@ events! {
     DriftSeen = "drift-seen", "d229af4b08f04581b1cb9dedcff7dfb9", Warning;
     /// The activator took a request.
     RequestTaken = "request-taken", "e4c924b1542d48e18f698fc2a8ea6baa", Info;
+    /// A request that is already in the record came again.
+    RequestRepeated = "request-repeated", "47ddfa0a00f94ef981f36ae0eee3c4c9", Info;
     /// The activator refused a request.
     RequestRefused = "request-refused", "0ac50a7a808e4c339798d95c209e941b", Warning;
     /// The trial entered a phase.

@@ -408,6 +408,31 @@ fn an_abort_reverts_and_a_second_request_changes_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_request_that_comes_again_changes_nothing() -> Result<()> {
+    let world = machine("act-again")?;
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    let repeated = |count: usize| {
+        wait_until(&format!("repeat {count} to be told"), SOON, || {
+            let event = "AUTODEPLOY_EVENT=request-repeated";
+            let told = world.host.sh(&format!("journalctl -q -o cat {event}"))?;
+            Ok(told.lines().count() == count)
+        })
+    };
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    ask(&world, 1, &new)?;
+    repeated(1)?;
+    let kept = end(&world, 1)?;
+    assert_end(&kept, "kept/healthy retry=false");
+    assert_settled_on(&world, &new)?;
+    ask(&world, 1, &new)?;
+    repeated(2)?;
+    assert_eq!(end(&world, 1)?, kept);
+    assert!(!world.host.exists("/run/autodeploy/request.json"));
+    Ok(())
+}
+
+#[test]
 fn what_is_no_request_is_taken_away_and_nothing_happens() -> Result<()> {
     let world = machine("act-junk")?;
     let old = world.first_toplevel.clone();
