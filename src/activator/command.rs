@@ -114,7 +114,7 @@ fn trial(config: &Path) -> anyhow::Result<()> {
     notify::ready();
     let (settings, _) = settings(config).map_err(anyhow::Error::msg)?;
     let directory = settings.paths.activator_state_dir.clone();
-    let _lock = service::lock_for_trial(&directory)?;
+    let _lock = service::lock_for_trial(&directory, &asked_to_end)?;
     let record = service::load(&directory);
     conduct(&mut Machine::new(settings, asked_to_end), record);
     Ok(())

@@ -5,6 +5,8 @@
 //! read, or of a newer major version, is not guessed at: [`parse`] says so, and the caller sets it
 //! aside.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,6 +16,8 @@ use crate::activator::trial::phase::{End, Mark, Phase};
 use crate::config::settings::LastResort;
 use crate::handover::report::{CheckReport, Evidence, Kept, Reverted, Step};
 use crate::handover::request::Request;
+use crate::model::deployment::Kind;
+use crate::model::failure::Reason;
 use crate::model::generation::Generation;
 use crate::model::store_path::StorePath;
 
@@ -76,6 +80,9 @@ pub struct Count {
 pub struct Trial {
     /// What the agent asked for.
     pub request: Request,
+    /// The configuration that permits it, by the path that it has in the store.
+    #[serde(default)]
+    pub config: Option<PathBuf>,
     /// The boot in which the phase was written.
     pub boot_id: String,
     /// Where it stands.
@@ -138,7 +145,7 @@ pub struct Profile {
     /// `system`
     pub name: String,
     /// The profile's link.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     /// Number and path before the trial.
     pub old: Generation,
 }
@@ -186,6 +193,7 @@ impl Trial {
         let step = Step { phase: phase.name().to_owned(), at: at.clone(), message: String::new() };
         Trial {
             request,
+            config: None,
             boot_id,
             phase,
             proof: None,
@@ -216,6 +224,13 @@ impl Trial {
     /// Returns what ran before, as far as it is known.
     pub fn old(&self) -> &StorePath {
         self.proof.as_ref().map_or(&self.request.expected_running, |proof| &proof.baseline.running)
+    }
+
+    /// Returns the default that it leaves; `None` if something else ran, which nobody followed.
+    pub fn left(&self) -> Option<&Generation> {
+        let proof = self.proof.as_ref()?;
+        let old = &proof.profiles.first()?.old;
+        (old.toplevel == proof.baseline.running).then_some(old)
     }
 
     /// Tells how it ended; `None` while it is on.
@@ -258,15 +273,39 @@ impl Record {
         }
     }
 
+    /// A person went back from what was followed: it is refused, or an agent whose history was lost
+    /// would bring it back. What was only tested by hand was never followed.
+    fn leave(&mut self, trial: &Trial, at: &str) {
+        let left = trial.left().map(|old| old.toplevel.clone());
+        let left = left.filter(|left| *left != trial.request.toplevel);
+        if let (Kind::Rollback, Some(left)) = (trial.request.kind, left) {
+            let kept = self.last_kept.as_ref().filter(|kept| kept.toplevel == left);
+            self.refuse(Reverted {
+                commit: kept.and_then(|kept| kept.commit.clone()),
+                toplevel: left,
+                reason: Reason::BY_OPERATOR,
+                since: at.to_owned(),
+                deployment: trial.request.deployment,
+            });
+        }
+    }
+
+    fn refuse(&mut self, reverted: Reverted) {
+        self.clear(&reverted.toplevel);
+        keep_newest(&mut self.reverted);
+        self.reverted.push(reverted);
+    }
+
     /// Remembers what an end means for its closure. To be called once, when the end is entered.
     pub fn remember(&mut self, end: &End, at: &str) {
-        let Some(trial) = &self.trial else { return };
-        let request = trial.request.clone();
+        let Some(trial) = self.trial.clone() else { return };
+        let request = &trial.request;
         match end.mark {
             Mark::None => {}
             Mark::Cleared => {
                 self.warnings.clear();
                 self.clear(&request.toplevel);
+                self.leave(&trial, at);
                 self.last_kept = end.generation.map(|generation| Kept {
                     toplevel: request.toplevel.clone(),
                     commit: request.commit.clone(),
@@ -276,17 +315,13 @@ impl Record {
             }
             Mark::Strike => self.count(&request.toplevel).strikes += 1,
             Mark::Acquitted => self.count(&request.toplevel).acquittals += 1,
-            Mark::Refused => {
-                self.clear(&request.toplevel);
-                keep_newest(&mut self.reverted);
-                self.reverted.push(Reverted {
-                    toplevel: request.toplevel,
-                    commit: request.commit,
-                    reason: end.failure.reason.clone(),
-                    since: at.to_owned(),
-                    deployment: request.deployment,
-                });
-            }
+            Mark::Refused => self.refuse(Reverted {
+                toplevel: request.toplevel.clone(),
+                commit: request.commit.clone(),
+                reason: end.failure.reason.clone(),
+                since: at.to_owned(),
+                deployment: request.deployment,
+            }),
         }
     }
 
@@ -313,9 +348,10 @@ fn keep_newest<T>(list: &mut Vec<T>) {
 #[cfg(test)]
 pub(in crate::activator) mod tests {
     use super::*;
+    use crate::activator::host::fake::proof;
     use crate::activator::trial::ending;
-    use crate::model::deployment::{DeploymentId, Kind, Outcome};
-    use crate::model::failure::{Failure, Reason};
+    use crate::model::deployment::{DeploymentId, Outcome};
+    use crate::model::failure::Failure;
 
     /// A store path whose hash is one letter over and over.
     pub fn path(letter: char) -> StorePath {
@@ -405,6 +441,50 @@ pub(in crate::activator) mod tests {
         record.remember(&ending::kept(7), "now");
         assert_eq!(record.counts, []);
         assert_eq!(record.last_kept.unwrap().generation, 7);
+    }
+
+    /// A kept trial of a kind to `new`, on a machine whose default is `default` and that runs
+    /// `running`: what is refused afterwards.
+    #[track_caller]
+    fn leaves(kind: Kind, new: char, (default, running): (char, char), expected: &[char]) {
+        let mut record = record();
+        let commit = Some("d".repeat(40).parse().unwrap());
+        record.last_kept =
+            Some(Kept { toplevel: path('b'), commit, generation: 6, at: "then".to_owned() });
+        let trial = record.trial.as_mut().unwrap();
+        trial.request = Request { kind, toplevel: path(new), ..request() };
+        let default = Generation { number: 6, toplevel: path(default) };
+        trial.proof = Some(proof(default, path(running)));
+        record.remember(&end(Mark::Refused), "before");
+        assert!(record.refuses(&path(new)).is_some());
+        record.remember(&ending::kept(7), "now");
+        let refused: Vec<_> = record.reverted.iter().map(|one| one.toplevel.clone()).collect();
+        assert_eq!(refused, expected.iter().map(|one| path(*one)).collect::<Vec<_>>());
+        for one in &record.reverted {
+            assert_eq!((&one.reason, one.deployment), (&Reason::BY_OPERATOR, DeploymentId(4)));
+            assert_eq!(one.commit.is_some(), one.toplevel == path('b'));
+        }
+    }
+
+    #[test]
+    fn a_kept_rollback_refuses_what_it_leaves() {
+        leaves(Kind::Rollback, 'a', ('b', 'b'), &['b']);
+        leaves(Kind::Rollback, 'a', ('c', 'c'), &['c']);
+        // It runs already, and stays allowed.
+        leaves(Kind::Rollback, 'b', ('b', 'b'), &[]);
+        // Tested by hand.
+        leaves(Kind::Rollback, 'a', ('b', 'c'), &[]);
+        leaves(Kind::Follow, 'a', ('b', 'b'), &[]);
+    }
+
+    #[test]
+    fn a_rollback_that_is_not_kept_refuses_itself_alone() {
+        let mut record = record();
+        let trial = record.trial.as_mut().unwrap();
+        trial.request = Request { kind: Kind::Rollback, ..request() };
+        trial.proof = Some(proof(Generation { number: 6, toplevel: path('a') }, path('a')));
+        record.remember(&end(Mark::Refused), "now");
+        assert_eq!((record.refuses(&path('a')), record.reverted.len()), (None, 1));
     }
 
     #[test]

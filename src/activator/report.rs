@@ -3,7 +3,6 @@
 use crate::activator::record::{Record, Trial};
 use crate::handover::VERSION;
 use crate::handover::report::{self, BootDefault, Report};
-use crate::model::generation::Generation;
 use crate::model::store_path::StorePath;
 
 /// Makes the report of a record.
@@ -28,7 +27,7 @@ fn trial(trial: &Trial) -> report::Trial {
         kind: trial.request.kind,
         commit: trial.request.commit.clone(),
         toplevel: trial.request.toplevel.clone(),
-        old: old(trial),
+        old: trial.left().cloned(),
         phase: trial.phase.public(),
         steps: trial.steps.clone(),
         outcome: end.map(|end| end.outcome),
@@ -44,17 +43,9 @@ fn trial(trial: &Trial) -> report::Trial {
     }
 }
 
-/// The profile's generation from before, if it is what ran: a system that was only tested by hand
-/// has no number.
-fn old(trial: &Trial) -> Option<Generation> {
-    let proof = trial.proof.as_ref()?;
-    let profile = proof.profiles.first()?;
-    (profile.old.toplevel == proof.baseline.running).then(|| profile.old.clone())
-}
-
 /// Gives the boot default its number, where the profile from before or the kept one has it.
 pub fn boot_default(record: &Record, toplevel: StorePath) -> BootDefault {
-    let old = record.trial.as_ref().and_then(old);
+    let old = record.trial.as_ref().and_then(Trial::left);
     let kept = record.last_kept.as_ref();
     let generation = kept
         .filter(|kept| kept.toplevel == toplevel)

@@ -103,7 +103,7 @@ fn not_refused(request: &Request, record: &Record) -> Result<(), End> {
             failure: Failure::new(
                 Reason::BLOCKED,
                 format!(
-                    "the closure was reverted by deployment {} ({}) and nobody unblocked it",
+                    "the closure is blocked since deployment {} ({}), and nobody unblocked it",
                     reverted.deployment,
                     escaped(reverted.reason.as_str(), 60)
                 ),
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!((refused.outcome, refused.retry), (Outcome::Blocked, false));
         assert_eq!(
             refused.failure.message,
-            "the closure was reverted by deployment 4 (unhealthy) and nobody unblocked it"
+            "the closure is blocked since deployment 4 (unhealthy), and nobody unblocked it"
         );
         let unblocked = Request { unblocked_by: Some(0), ..request() };
         assert_eq!(grant(&unblocked, &facts(), &record), Ok(()));

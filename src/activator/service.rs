@@ -5,12 +5,11 @@
 //! unit file: changed, removed or masked by the commit on trial, it would not be restarted, or
 //! would be restarted as the broken new one. No generation can change a transient unit.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use zbus::Variant;
 
 use crate::activator::conduct::event_of;
 use crate::activator::host::real::{self, RUNNING};
@@ -20,16 +19,17 @@ use crate::activator::trial::phase::{End, Phase};
 use crate::activator::{report, trial};
 use crate::config::settings::{Paths, Settings};
 use crate::effects::journal::{self, About};
-use crate::effects::lock::{Lock, try_lock};
-use crate::effects::systemd::{Property, Systemd, exec, span, texts};
+use crate::effects::lock::{Lock, wait_for_lock};
+use crate::effects::notify::{self, AskedToEnd};
 use crate::effects::{bootloader, clock, closure, files, inbox, profile};
 use crate::handover::LARGEST_FILE_BYTES;
 use crate::handover::request::{self, Request};
 use crate::model::event::EventKind;
 use crate::model::failure::Failure;
 
-/// The unit of the trial.
-pub const TRIAL: &str = "autodeploy-trial.service";
+mod unit;
+
+use unit::{is_on, real_path, start_trial};
 
 /// The lock's name in the activator's directory: whoever writes the record holds it.
 const LOCK: &str = "lock";
@@ -43,14 +43,20 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// How the warning about a record that was set aside begins; only that one is kept in the record.
 const UNREADABLE: &str = "the activator's record";
 
-/// How long the lock of a trial that is just ending is waited for.
-const LOCK_TRIES: u32 = 20;
+/// How long the service waits for the lock of a trial that is just ending.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the trial process waits for the lock before it ends, and is started again.
+const TRIAL_LOCK_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often the lock is tried.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Does one round of the service.
 ///
 /// # Errors
 /// Nothing could be done; the reason is for the journal, and the unit starts again.
-pub fn serve(settings: &Settings, config: &Path, warnings: &[String]) -> Result<()> {
+pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<()> {
     let paths = &settings.paths;
     let taken = take(paths);
     if taken.is_err() {
@@ -70,7 +76,7 @@ pub fn serve(settings: &Settings, config: &Path, warnings: &[String]) -> Result<
         refuse_while_on(request.as_ref(), &look_at(directory));
         return Ok(());
     }
-    let Some(lock) = wait_for_lock(directory)? else {
+    let Some(lock) = lock(directory, LOCK_LIMIT, &|| true)? else {
         refuse_while_on(request.as_ref(), &look_at(directory));
         return Ok(());
     };
@@ -82,13 +88,15 @@ pub fn serve(settings: &Settings, config: &Path, warnings: &[String]) -> Result<
             refuse_while_on(request.as_ref(), &record);
             publish(paths, &record)?;
             drop(lock);
-            start_trial(config)
+            // `/etc` may be the new system's by now; what permits is what ran before.
+            let config = record.unfinished().and_then(|trial| trial.config.clone());
+            start_trial(config.filter(|path| path.exists()).as_deref().unwrap_or(config_now))
         }
         (false, Some(request)) if is_repeat(&request, &record) => {
             ignore(&request);
             publish(paths, &record)
         }
-        (false, Some(request)) => begin(settings, config, (record, lock), request),
+        (false, Some(request)) => begin(settings, config_now, (record, lock), request),
         (false, None) => {
             profile::unroot(Path::new(real::ROOTS), real::ROOT_NAMES);
             publish(paths, &record)
@@ -111,16 +119,6 @@ fn take(paths: &Paths) -> Result<Option<Result<Request, Failure>>> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// Tells whether the trial unit is there, also between two restarts of it.
-fn is_on() -> bool {
-    // By the list: asking for a unit that is gone makes systemd look for its file, and complain.
-    Systemd::new().units().is_ok_and(|units| {
-        units.iter().any(|unit| {
-            unit.name == TRIAL && !matches!(unit.active.as_str(), "inactive" | "failed")
-        })
-    })
 }
 
 fn refuse_while_on(request: Option<&Request>, record: &Record) {
@@ -149,23 +147,34 @@ fn asked(request: &Request) -> About<'_> {
     }
 }
 
-fn wait_for_lock(directory: &Path) -> Result<Option<Lock>> {
+fn lock(directory: &Path, limit: Duration, goes_on: &dyn Fn() -> bool) -> Result<Option<Lock>> {
     files::make_directory(directory, 0o700)?;
-    for _ in 0..LOCK_TRIES {
-        if let Some(lock) = try_lock(&directory.join(LOCK))? {
-            return Ok(Some(lock));
-        }
-        sleep(Duration::from_millis(50));
-    }
-    Ok(None)
+    let until = clock::monotonic() + limit;
+    wait_for_lock(&directory.join(LOCK), &mut || {
+        sleep(LOCK_PAUSE);
+        clock::monotonic() < until && goes_on()
+    })
 }
 
 /// Takes the lock for the trial process, which waits for the service to let go of it.
 ///
+/// Nobody else should have it. Whoever has it all the same, a hand or a fault of ours, holds the
+/// trial up as it stands: nothing goes forward, and the boot default is still the old system. The
+/// process asks for it for half a minute, fails, which is an event at err, and is started again
+/// with pauses that grow to half a minute, until it gets it or the machine goes down.
+///
 /// # Errors
-/// Somebody else holds it: another trial process, which is then the one.
-pub fn lock_for_trial(directory: &Path) -> Result<Lock> {
-    wait_for_lock(directory)?.context("another trial process holds the record's lock")
+/// Somebody else holds it.
+pub fn lock_for_trial(directory: &Path, asked_to_end: &AskedToEnd) -> Result<Lock> {
+    let goes_on = || {
+        notify::beat();
+        !asked_to_end.came()
+    };
+    lock(directory, TRIAL_LOCK_LIMIT, &goes_on)?.with_context(|| {
+        let path = directory.join(LOCK);
+        let path = path.display();
+        format!("somebody holds `{path}`, so the trial cannot go on; `fuser -v {path}` shows who")
+    })
 }
 
 /// Reads the record for a look; what cannot be read is left to whoever holds the lock.
@@ -234,6 +243,7 @@ fn begin(
     }
     let (boot_id, at) = (clock::boot_id()?, clock::now_text());
     let mut trial = Trial::new(request, boot_id.clone(), at.clone());
+    trial.config = Some(real_path(config));
     if let Err(end) = &granted {
         trial.enter(Phase::Ended(end.clone()), &boot_id, &at);
     }
@@ -312,47 +322,4 @@ fn publish(paths: &Paths, record: &Record) -> Result<()> {
 
 fn tell(kind: EventKind, about: About<'_>, message: &str) {
     journal::record(kind, about, message);
-}
-
-/// Starts the trial process in its transient unit.
-///
-/// The configuration is named by the path that it has in the store: after the switch,
-/// `/etc/autodeploy/config.toml` is the new generation's.
-fn start_trial(config: &Path) -> Result<()> {
-    let program = profile::own_program()?;
-    let config = config.canonicalize().unwrap_or_else(|_| config.to_owned());
-    let command: Vec<String> = [program, "--trial".into(), "--config".into(), config]
-        .iter()
-        .map(|part: &PathBuf| part.to_string_lossy().into_owned())
-        .collect();
-    Systemd::new().start_transient(TRIAL, &trial_unit(&command))
-}
-
-fn trial_unit(command: &[String]) -> Vec<Property> {
-    let text = |text: &str| Variant::new(text.to_owned());
-    vec![
-        ("Description", text("A system on trial")),
-        ("ExecStart", exec(command)),
-        // READY comes at once; nothing may wait for the end of a trial.
-        ("Type", text("notify")),
-        ("NotifyAccess", text("main")),
-        ("Restart", text("on-failure")),
-        ("RestartUSec", span(Duration::from_millis(200))),
-        ("StartLimitIntervalUSec", span(Duration::ZERO)),
-        ("WatchdogUSec", span(Duration::from_secs(60))),
-        ("RefuseManualStop", Variant::new(true)),
-        // Without the default dependencies: they require `sysinit.target`, and whatever a switch
-        // stops of that would stop the trial that has to revert it. A shutdown still ends it.
-        ("DefaultDependencies", Variant::new(false)),
-        ("Conflicts", texts(&["shutdown.target"])),
-        ("Before", texts(&["shutdown.target"])),
-        ("IgnoreOnIsolate", Variant::new(true)),
-        // A shutdown asks the trial and not the switch that it runs: keeping may end well.
-        ("KillMode", text("mixed")),
-        ("TimeoutStopUSec", span(Duration::from_secs(60))),
-        ("WorkingDirectory", text("/")),
-        ("OOMScoreAdjust", Variant::new(-900_i32)),
-        ("SyslogIdentifier", text("autodeploy-activate")),
-        ("CollectMode", text("inactive-or-failed")),
-    ]
 }

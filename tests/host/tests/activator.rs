@@ -408,6 +408,84 @@ fn an_abort_reverts_and_a_second_request_changes_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_trial_whose_unit_is_gone_goes_on_under_the_old_configuration() -> Result<()> {
+    let world = World::boot_with("act-gone", HostOptions::default(), |infra, host| {
+        prepare(infra, host)?;
+        infra.set("activate-hook", "while [ -e /run/hold ]; do sleep 0.1; done\n")
+    })?;
+    let (host, old) = (&world.host, world.first_toplevel.clone());
+    wait_until("the lifeline", SOON, || Ok(host.exists("/run/autodeploy/lifeline.json")))?;
+    let before = host.sh("realpath /etc/autodeploy/config.toml")?;
+    let new = built(&world, "another branch", |infra| {
+        infra.config(&infra.default_config("http://forge/git/other.git", "8s", "2s"))
+    })?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    assert_ne!(host.sh("realpath /etc/autodeploy/config.toml")?, before);
+    host.write("/run/hold", "")?;
+    // Gone for good: not even restarted.
+    let drop_in = format!("/run/systemd/system/{TRIAL}.d");
+    host.sh(&format!("mkdir -p {drop_in}; printf '[Service]\nRestart=no\n' > {drop_in}/no.conf"))?;
+    host.sh(&format!("systemctl daemon-reload; systemctl kill -s KILL {TRIAL}"))?;
+    wait_until("the unit to be gone", SOON, || Ok(host.unit_state(TRIAL)? == "inactive"))?;
+    host.sh(&format!("rm -r {drop_in}; systemctl daemon-reload"))?;
+    host.sh("systemctl start autodeploy-activate")?;
+    wait_phase(&world, 1, "reverting")?;
+    let command = host.unit_property(TRIAL, "ExecStart")?;
+    assert!(command.contains(&format!("--trial --config {before} ")), "{command}");
+    host.sh("rm /run/hold")?;
+    assert_end(&end(&world, 1)?, "interrupted/activator-restarted retry=true");
+    assert_settled_on(&world, &old)
+}
+
+#[test]
+fn a_trial_process_waits_for_whoever_holds_its_record() -> Result<()> {
+    let world = machine("act-lock")?;
+    let (host, old) = (&world.host, world.first_toplevel.clone());
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    let first = host.unit_property(TRIAL, "MainPID")?;
+    assert_eq!(host.unit_property(TRIAL, "RestartSteps")?, "10");
+    assert_eq!(host.unit_property(TRIAL, "RestartMaxDelayUSec")?, "30s");
+    host.sh("systemd-run -q --unit=holder flock /var/lib/autodeploy-activate/lock sleep 601")?;
+    host.sh(&format!("systemctl kill -s KILL {TRIAL}"))?;
+    wait_until("the lock to be held", SOON, || {
+        Ok(host.run("pgrep -x sleep -a | grep 601")?.code() == 0)
+    })?;
+    wait_until("another trial process", SOON, || {
+        let now = host.unit_property(TRIAL, "MainPID")?;
+        Ok(now != "0" && now != first && host.unit_state(TRIAL)? == "active")
+    })?;
+    // A request that comes meanwhile is refused, and the trial stays where it was.
+    let refused = "journalctl -q -o cat AUTODEPLOY_EVENT=request-refused";
+    ask(&world, 2, &new)?;
+    wait_until("the refusal", SOON, || Ok(!host.sh(refused)?.is_empty()))?;
+    assert!(trial(&world, 1)?.is_some_and(|trial| trial["phase"] == "watching"));
+    host.sh("systemctl stop holder")?;
+    assert_end(&end(&world, 1)?, "interrupted/activator-restarted retry=true");
+    assert_settled_on(&world, &old)
+}
+
+#[test]
+fn a_kept_rollback_refuses_what_it_left() -> Result<()> {
+    let world = machine("act-back")?;
+    let old = world.first_toplevel.clone();
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    assert_end(&end(&world, 1)?, "kept/healthy retry=false");
+    ask_with(&world, 2, &old, json!({"kind": "rollback"}))?;
+    assert_end(&end(&world, 2)?, "kept/healthy retry=false");
+    assert_settled_on(&world, &old)?;
+    let refused = report(&world)?["reverted"].clone();
+    assert_eq!(refused[0]["toplevel"], new.as_str(), "{refused:#}");
+    assert_eq!(refused[0]["reason"], "by-operator", "{refused:#}");
+    ask(&world, 3, &new)?;
+    assert_end(&end(&world, 3)?, "blocked/blocked retry=false");
+    Ok(())
+}
+
+#[test]
 fn a_request_that_comes_again_changes_nothing() -> Result<()> {
     let world = machine("act-again")?;
     let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;

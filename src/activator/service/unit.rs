@@ -1,0 +1,83 @@
+//! `autodeploy-trial.service`: the transient unit that the trial runs in.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use zbus::Variant;
+
+use crate::effects::profile;
+use crate::effects::systemd::{Property, Systemd, exec, span, texts};
+
+/// Its name.
+const TRIAL: &str = "autodeploy-trial.service";
+
+/// Tells whether the trial unit is there, also between two restarts of it.
+pub fn is_on() -> bool {
+    // By the list: asking for a unit that is gone makes systemd look for its file, and complain.
+    Systemd::new().units().is_ok_and(|units| {
+        units.iter().any(|unit| {
+            unit.name == TRIAL && !matches!(unit.active.as_str(), "inactive" | "failed")
+        })
+    })
+}
+
+/// Returns the path that a file has in the store; what leads nowhere stays as it is.
+pub fn real_path(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Starts the trial process in its transient unit.
+///
+/// The configuration is named by the path that it has in the store: after the switch,
+/// `/etc/autodeploy/config.toml` is the new generation's.
+///
+/// # Errors
+/// It was not started.
+pub fn start_trial(config: &Path) -> Result<()> {
+    let program = profile::own_program()?;
+    let config = real_path(config);
+    let command: Vec<String> = [program, "--trial".into(), "--config".into(), config]
+        .iter()
+        .map(|part: &PathBuf| part.to_string_lossy().into_owned())
+        .collect();
+    let unit = trial_unit(&command);
+    let mut systemd = Systemd::new();
+    let with_pauses: Vec<_> = unit.iter().cloned().chain(growing_pauses()).collect();
+    // Before systemd 254 there are no such properties, and a unit with them is refused.
+    systemd.start_transient(TRIAL, &with_pauses).or_else(|_| systemd.start_transient(TRIAL, &unit))
+}
+
+/// A trial that was killed goes back at once; one that cannot even begin costs nothing.
+fn growing_pauses() -> [Property; 2] {
+    [("RestartSteps", Variant::new(10_u32)), ("RestartMaxDelayUSec", span(Duration::from_secs(30)))]
+}
+
+fn trial_unit(command: &[String]) -> Vec<Property> {
+    let text = |text: &str| Variant::new(text.to_owned());
+    vec![
+        ("Description", text("A system on trial")),
+        ("ExecStart", exec(command)),
+        // READY comes at once; nothing may wait for the end of a trial.
+        ("Type", text("notify")),
+        ("NotifyAccess", text("main")),
+        ("Restart", text("on-failure")),
+        ("RestartUSec", span(Duration::from_millis(200))),
+        ("StartLimitIntervalUSec", span(Duration::ZERO)),
+        ("WatchdogUSec", span(Duration::from_secs(60))),
+        ("RefuseManualStop", Variant::new(true)),
+        // Without the default dependencies: they require `sysinit.target`, and whatever a switch
+        // stops of that would stop the trial that has to revert it. A shutdown still ends it.
+        ("DefaultDependencies", Variant::new(false)),
+        ("Conflicts", texts(&["shutdown.target"])),
+        ("Before", texts(&["shutdown.target"])),
+        ("IgnoreOnIsolate", Variant::new(true)),
+        // A shutdown asks the trial and not the switch that it runs: keeping may end well.
+        ("KillMode", text("mixed")),
+        ("TimeoutStopUSec", span(Duration::from_secs(60))),
+        ("WorkingDirectory", text("/")),
+        ("OOMScoreAdjust", Variant::new(-900_i32)),
+        ("SyslogIdentifier", text("autodeploy-activate")),
+        ("CollectMode", text("inactive-or-failed")),
+    ]
+}
