@@ -133,8 +133,10 @@ fn settings(config: &Path) -> Result<(Settings, Vec<String>), String> {
     };
     let (fallback, _) =
         crate::config::lenient(FALLBACK, &host_name).map_err(|failure| failure.message)?;
-    let message =
-        format!("could not read `{}`, and went on with the defaults: {cause}", config.display());
+    let message = format!(
+        "could not read `{}`, and went on with the defaults: {cause}; `autodeployctl check-config` says all",
+        config.display()
+    );
     Ok((fallback, vec![message]))
 }
 

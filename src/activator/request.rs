@@ -12,6 +12,9 @@ use crate::model::failure::{Failure, Reason};
 use crate::model::store_path::StorePath;
 use crate::model::text::escaped;
 
+/// The agent looks at the machine anew, and asks for what it then finds right.
+const ASKED_AGAIN: &str = "it is asked for again by itself; `autodeployctl status`";
+
 /// What the machine says about the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -48,7 +51,7 @@ pub fn parse(bytes: &[u8]) -> Result<Request, Failure> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message = format!("could not read the request: {}", escaped(&error.to_string(), 300));
         Failure::new(Reason::BAD_REQUEST, message)
-            .hint("are `autodeployd` and `autodeploy-activate` of the same release?")
+            .hint("`autodeployd --version` and `autodeploy-activate --version` have to be the same")
     })
 }
 
@@ -77,7 +80,8 @@ fn of_this_moment(request: &Request, facts: &Facts) -> Result<(), Failure> {
         return Err(Failure::new(
             Reason::STALE_REQUEST,
             "the request was made before the last boot",
-        ));
+        )
+        .hint(ASKED_AGAIN));
     }
     match &facts.running {
         Some(running) if *running == request.expected_running => Ok(()),
@@ -87,7 +91,8 @@ fn of_this_moment(request: &Request, facts: &Facts) -> Result<(), Failure> {
                 "the request was made for a machine that runs `{}`, and this one runs `{running}`",
                 request.expected_running
             ),
-        )),
+        )
+        .hint(ASKED_AGAIN)),
         None => Err(Failure::new(
             Reason::STALE_REQUEST,
             "could not tell what runs: `/run/current-system` does not lead into the Nix store",
@@ -122,7 +127,8 @@ fn of_this_host(request: &Request, facts: &Facts) -> Result<(), Failure> {
     let toplevel = &request.toplevel;
     if !closure.is_there {
         let message = format!("there is no `{toplevel}`");
-        return Err(Failure::new(Reason::INVALID_PATH, message));
+        return Err(Failure::new(Reason::INVALID_PATH, message)
+            .hint(format!("`nix-store --realise {toplevel}`, then `autodeployctl run-now`")));
     }
     if let Some(lacks) = &closure.lacks {
         let message = format!("`{toplevel}` is not a NixOS system: it has no `{lacks}`");
@@ -136,7 +142,9 @@ fn of_this_host(request: &Request, facts: &Facts) -> Result<(), Failure> {
             escaped(&host, 80),
             facts.host
         );
-        return Err(Failure::new(Reason::WRONG_HOST, message));
+        return Err(Failure::new(Reason::WRONG_HOST, message).hint(
+            "`build.attribute` has to name the system of this host: `autodeployctl status`",
+        ));
     }
     match (&closure.hostname, &facts.hostname) {
         (Some(theirs), Some(ours)) if theirs != ours && *theirs != facts.host => {
@@ -185,6 +193,9 @@ mod tests {
     #[track_caller]
     fn check(facts: Facts, expected: &str) {
         let end = grant(&request(), &facts, &Record::default());
+        if let Err(end) = &end {
+            assert!(end.failure.hint.as_ref().unwrap().contains('`'), "{:?}", end.failure);
+        }
         let words = end.map_or_else(
             |end| format!("{} {} retry={}", end.outcome, end.failure.reason, end.retry),
             |()| "granted".to_owned(),

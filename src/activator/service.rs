@@ -198,8 +198,11 @@ pub fn load(directory: &Path) -> Record {
         Ok(aside) => format!("is kept as `{}`", aside.display()),
         Err(error) => format!("could not be set aside: {error:#}"),
     };
-    let mut message =
-        format!("{UNREADABLE} `{}` was unreadable and {aside}: {unreadable}", path.display());
+    let mut message = format!(
+        "{UNREADABLE} `{}` was unreadable and {aside}: {unreadable}; \
+                 `df -h` and `journalctl -k -p err` show a full or failing disk",
+        path.display()
+    );
     message.push_str(&disagreement());
     tell(EventKind::RecordUnreadable, About::default(), &message);
     let record = Record { warnings: vec![message], ..Record::default() };
@@ -221,7 +224,8 @@ fn disagreement() -> String {
     match running == system && (default.is_none() || default == running) {
         true => "; what runs is what boots".to_owned(),
         false => format!(
-            "; it runs {}, the profile is {}, the boot default is {}",
+            "; it runs {}, the profile is {}, the boot default is {}: \
+             `nixos-rebuild switch` by hand makes them agree",
             shown(&running),
             shown(&system),
             shown(&default)
@@ -296,9 +300,8 @@ fn facts(settings: &Settings, request: &Request) -> Facts {
     let toplevel = &request.toplevel;
     let running = profile::store_path(Path::new(RUNNING)).ok();
     let host = closure::configuration(toplevel).and_then(|text| {
-        crate::config::lenient(&text, &settings.host).map(|(new, _)| new.host).map_err(|failure| {
-            Failure { reason: crate::model::failure::Reason::NO_CONFIGURATION, ..failure }
-        })
+        let read = crate::config::lenient(&text, &settings.host).map(|(new, _)| new.host);
+        read.map_err(|failure| failure.or_hint(closure::how_to_check(toplevel)))
     });
     Facts {
         boot_id: clock::boot_id().unwrap_or_default(),

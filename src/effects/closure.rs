@@ -46,6 +46,11 @@ pub fn configuration(toplevel: &StorePath) -> Result<String, Failure> {
     })
 }
 
+/// Returns what a person types to see all that is wrong with it.
+pub fn how_to_check(toplevel: &StorePath) -> String {
+    format!("`autodeployctl check-config {toplevel}/{CONFIGURATION}`")
+}
+
 /// Follows links, which in `etc` lead into the store.
 fn read(path: &Path) -> Result<String, String> {
     let real = fs::canonicalize(path).map_err(|error| error.to_string())?;

@@ -120,6 +120,14 @@ impl Failure {
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
+
+    /// Adds a hint where there is none yet.
+    pub fn or_hint(self, hint: impl Into<String>) -> Failure {
+        match self.hint {
+            Some(_) => self,
+            None => self.hint(hint),
+        }
+    }
 }
 
 impl fmt::Display for Failure {

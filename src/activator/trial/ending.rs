@@ -8,7 +8,21 @@ use crate::model::failure::{Failure, Reason};
 /// How often the environment may be blamed before the closure is refused.
 const ACQUITTALS: u32 = 3;
 
+/// Whatever ended badly leaves something to type, here if nowhere else.
 fn end(outcome: Outcome, failure: Failure, retry: bool, mark: Mark) -> End {
+    let failure = match (mark, retry) {
+        (Mark::Cleared, _) => failure,
+        (Mark::Refused, _) => failure.or_hint(
+            "`autodeployctl show` has what was seen; \
+             `autodeployctl unblock CLOSURE` lets it be tried again",
+        ),
+        (Mark::None | Mark::Strike | Mark::Acquitted, true) => {
+            failure.or_hint("it is tried again by itself; `autodeployctl show` has what was seen")
+        }
+        (Mark::None | Mark::Strike | Mark::Acquitted, false) => failure.or_hint(
+            "`autodeployctl show` has what was seen; `autodeployctl run-now` tries it again",
+        ),
+    };
     End { outcome, failure, retry, mark, generation: None }
 }
 
@@ -99,10 +113,7 @@ pub fn struck(failure: Failure, policy: &Policy) -> End {
 
 /// The old system could not be brought back whole: a person is needed.
 pub fn revert_failed(failure: Failure) -> End {
-    let failure = match failure.hint {
-        Some(_) => failure,
-        None => failure.hint("`systemctl --failed` and `journalctl -u autodeploy-trial`"),
-    };
+    let failure = failure.or_hint("`systemctl --failed` and `journalctl -u autodeploy-trial`");
     end(Outcome::RevertFailed, failure, false, Mark::Refused)
 }
 

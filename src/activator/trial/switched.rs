@@ -26,6 +26,10 @@ pub enum SwitchEnd {
     NotStarted(String),
 }
 
+/// What a person does with a closure that only a boot can try.
+pub const BOOT_BY_HAND: &str = "`nixos-rebuild boot` by hand and a reboot bring it; \
+                                the next push is followed again";
+
 /// The lock is held by somebody else, or another call of the system said `EAGAIN`.
 pub const LOCK_HELD: SwitchEnd = SwitchEnd::Code(11);
 
@@ -67,14 +71,17 @@ pub fn after_switch(end: SwitchEnd, system: System, now: Duration) -> Phase {
                 Reason::LOCK_HELD,
                 "could not switch: somebody else holds the lock of `switch-to-configuration`",
             )
-            .hint("it is tried again by itself"),
+            .hint(
+                "it is tried again by itself; `fuser -v /run/nixos/switch-to-configuration.lock`",
+            ),
             true,
         )),
         (SwitchEnd::Code(100), System::Old | System::Both) => Phase::Ended(ending::failed(
             Failure::new(
                 Reason::REBOOT_NEEDED,
                 "the new system cannot be switched to: its init interface is another one",
-            ),
+            )
+            .hint(BOOT_BY_HAND),
             false,
         )),
         (SwitchEnd::Code(2), _) => revert(Reason::ACTIVATION_FAILED, "the activation failed"),

@@ -358,6 +358,44 @@ fn blamed(verdict: Verdict, strikes: u32, expected: &str) {
 }
 
 #[test]
+fn every_bad_end_has_something_to_type_and_a_good_one_has_not() {
+    let bare = || Failure::new(Reason::UNHEALTHY, "it was not healthy");
+    let verdicts = [
+        Verdict::Unhealthy,
+        Verdict::NotSwitched,
+        Verdict::Aborted,
+        Verdict::Interrupted,
+        Verdict::NotKept,
+        Verdict::Environment,
+    ];
+    for counted in [0, 3] {
+        let policy = Policy { strikes: counted, acquittals: counted, ..policy() };
+        let mut ends = vec![
+            ending::failed(bare(), true),
+            ending::failed(bare(), false),
+            ending::aborted_early(0),
+            ending::shut_down(),
+            ending::someone_else(),
+            ending::dropped(bare()),
+            ending::not_quite_kept(&policy),
+            ending::revert_failed(bare()),
+            ending::acquitted(&cause(Verdict::Unhealthy, &["web"]), &["web"], &policy),
+        ];
+        ends.extend(verdicts.map(|verdict| ending::convicted(&cause(verdict, &[]), &policy)));
+        for end in ends {
+            let hint = end.failure.hint.unwrap_or_default();
+            assert!(hint.contains('`'), "{}: `{hint}`", end.failure.message);
+            let tried_again = hint.contains("by itself");
+            assert!(end.retry || !tried_again, "{}: `{hint}`", end.failure.message);
+        }
+    }
+    assert_eq!(ending::kept(7).failure.hint, None);
+    assert_eq!(ending::runs_already(7).failure.hint, None);
+    let own = ending::failed(bare().hint("`df`"), true);
+    assert_eq!(own.failure.hint.unwrap(), "`df`");
+}
+
+#[test]
 fn each_verdict_has_its_end() {
     blamed(Verdict::Unhealthy, 0, "reverted unhealthy retry=false Refused");
     blamed(Verdict::NotSwitched, 0, "reverted unhealthy retry=false Refused");

@@ -258,6 +258,38 @@ fn http_tcp_and_command_checks_decide_and_hangs_end() -> Result<()> {
 }
 
 #[test]
+fn an_https_check_believes_what_the_host_believes() -> Result<()> {
+    let world = World::boot_with("act-https", HostOptions::default(), |infra, host| {
+        prepare(infra, host)?;
+        // NixOS has the bundle, and not OpenSSL's directory of hashed names.
+        Ok(std::fs::remove_file(host.root.join("usr/lib/ssl/certs"))?)
+    })?;
+    wait_until("the lifeline", SOON, || Ok(world.host.exists("/run/autodeploy/lifeline.json")))?;
+    let forge = &world.forge;
+    std::fs::write(forge.root.join("srv/www/health"), "all is well\n")?;
+    forge.stranger_on(8443)?;
+    let config = |port: &str| {
+        format!(
+            "{}\n[health.checks.page]\nkind = \"http\"\nurl = \"https://forge{port}/health\"\n\
+             body_contains = \"all is well\"\ninterval = \"500ms\"\ntimeout = \"3s\"\n",
+            forge.infra.default_config(URL, "8s", "2s")
+        )
+    };
+    let good = built(&world, "trusted", |infra| infra.config(&config("")))?;
+    ask(&world, 1, &good)?;
+    assert_end(&end(&world, 1)?, "kept/healthy retry=false");
+    assert_settled_on(&world, &good)?;
+
+    let bad = built(&world, "not trusted", |infra| infra.config(&config(":8443")))?;
+    ask(&world, 2, &bad)?;
+    let reverted = end(&world, 2)?;
+    assert_end(&reverted, "reverted/unhealthy retry=false");
+    let message = reverted["message"].as_str().unwrap_or_default();
+    assert!(message.contains("certificate verify failed"), "{message}");
+    assert_settled_on(&world, &good)
+}
+
+#[test]
 fn a_switch_that_fails_is_reverted_and_a_held_lock_is_nobodys_fault() -> Result<()> {
     let world = machine("act-switch")?;
     let old = world.first_toplevel.clone();

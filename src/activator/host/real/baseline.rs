@@ -10,6 +10,7 @@ use crate::activator::checks::units;
 use crate::activator::host::{Host, Proving};
 use crate::activator::judgement::{Remote, freeze, shared};
 use crate::activator::record::{Baseline, Profile, Proof, Trial};
+use crate::activator::trial::switched::BOOT_BY_HAND;
 use crate::config::settings::Settings;
 use crate::effects::{closure, evidence, network, profile};
 use crate::handover::report::Evidence;
@@ -48,7 +49,10 @@ impl Machine {
         };
         let units = self.systemd.units().map_err(|error| {
             let message = format!("could not list the units: {error:#}");
-            (Failure::new(Reason::INTERNAL, message), true)
+            (
+                Failure::new(Reason::INTERNAL, message).hint("does `systemctl list-units` answer?"),
+                true,
+            )
         })?;
         let active = units.iter().filter(|unit| unit.active == "active");
         validity.join().unwrap_or_else(|_| Err(crashed())).map_err(|failure| (failure, false))?;
@@ -68,7 +72,9 @@ impl Machine {
     /// What runs, and the profile: both have to be able to come back.
     fn way_back(&self) -> Result<(StorePath, Profile), Failure> {
         let lost = |what: String| {
-            Failure::new(Reason::NO_WAY_BACK, format!("there would be no way back: {what}"))
+            Failure::new(Reason::NO_WAY_BACK, format!("there would be no way back: {what}")).hint(
+                "`nixos-rebuild switch` by hand makes the running system and its profile whole",
+            )
         };
         let running =
             profile::store_path(Path::new(RUNNING)).map_err(|error| lost(format!("{error:#}")))?;
@@ -103,7 +109,8 @@ impl Machine {
                 Err(error) => Err(Failure::new(
                     Reason::INVALID_PATH,
                     format!("`{new}` is not valid in the Nix store: {error:#}"),
-                )),
+                )
+                .hint(format!("`nix-store --realise {new}`, then `autodeployctl run-now`"))),
             }
         })
     }
@@ -111,7 +118,7 @@ impl Machine {
     fn new_settings(&self, request: &Request) -> Result<Settings, Failure> {
         let text = closure::configuration(&request.toplevel)?;
         let (settings, _) = crate::config::lenient(&text, &self.settings.host)
-            .map_err(|failure| Failure { reason: Reason::NO_CONFIGURATION, ..failure })?;
+            .map_err(|failure| failure.or_hint(closure::how_to_check(&request.toplevel)))?;
         Ok(settings)
     }
 
@@ -125,7 +132,8 @@ impl Machine {
         if let (true, Some(error)) = (asked, error) {
             let error = crate::model::text::escaped(&error, 300);
             let message = format!("the remote is not in reach, so nothing was begun: {error}");
-            return Err(Failure::new(Reason::UNREACHABLE, message));
+            return Err(Failure::new(Reason::UNREACHABLE, message)
+                .hint("it is tried again by itself; `autodeployctl status` shows the remote"));
         }
         let wanted = Wanted {
             remote: Remote {
@@ -168,8 +176,7 @@ fn switchable(running: &StorePath, new: &StorePath) -> Result<(), Failure> {
         false => {
             let message =
                 format!("the closure has to be booted to be tried: {}", reasons.join(", "));
-            Err(Failure::new(Reason::REBOOT_NEEDED, message)
-                .hint("`nixos-rebuild boot` by hand and a reboot bring it; the next push is followed again"))
+            Err(Failure::new(Reason::REBOOT_NEEDED, message).hint(BOOT_BY_HAND))
         }
     }
 }

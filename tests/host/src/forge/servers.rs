@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::Forge;
 use super::faults::NAME_SERVER;
-use crate::run::run;
+use crate::run::{run, shell};
 use crate::wait::wait_until;
 use crate::{cgroup, network::FORGE_ADDRESS};
 
@@ -81,6 +81,27 @@ impl Forge {
             self.wait_listening("tcp", port)?;
         }
         Ok(())
+    }
+
+    /// Serves `/srv/www` over https on another port, with a certificate that nobody vouches for.
+    ///
+    /// # Errors
+    /// Fails when it does not listen within ten seconds.
+    pub fn stranger_on(&self, port: u16) -> Result<()> {
+        let root = self.root.display();
+        shell(&format!(
+            "cd '{root}/etc'
+             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
+                 -subj /CN=forge -addext subjectAltName=DNS:forge \
+                 -keyout stranger.key -out stranger.crt 2>/dev/null
+             cat stranger.key stranger.crt > stranger.pem
+             printf '%s\\n' 'server.modules = (\"mod_openssl\")' \
+                 'server.document-root = \"/srv/www\"' 'server.port = {port}' \
+                 'ssl.engine = \"enable\"' 'ssl.pemfile = \"/etc/stranger.pem\"' > stranger.conf"
+        ))?;
+        // Ends with the other servers: they share the group.
+        self.start(&["/usr/sbin/lighttpd", "-D", "-f", "/etc/stranger.conf"])?;
+        self.wait_listening("tcp", port)
     }
 
     /// Stops the Git servers: connections are refused from now on.
