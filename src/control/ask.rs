@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 use zlink::introspect::{self, CustomType, Type};
 
 use crate::control::deployment::Details;
-use crate::control::status::{Status, Summary};
+use crate::control::status::Summary;
 
 /// A question or an order. Orders need the right to act; the server checks that before it asks.
+///
+/// The status is not asked for: it is there whenever it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// How is it?
-    GetStatus,
     /// The newest deployments first, at most `limit`.
     ListDeployments {
         /// At most this many.
@@ -66,8 +66,6 @@ pub struct RunNow {
 /// The agent's answer to an [`Ask`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// To `GetStatus`.
-    Status(Box<Status>),
     /// To `ListDeployments`.
     Deployments(Vec<Summary>),
     /// To `ShowDeployment`.

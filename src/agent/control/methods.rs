@@ -59,7 +59,6 @@ fn stopping() -> Refusal {
 
 fn mixed_up(told: &Told) -> Refusal {
     let what = match told {
-        Told::Status(_) => "a status",
         Told::Deployments(_) => "a list",
         Told::Deployment(_) => "a deployment",
         Told::Done { .. } => "an acknowledgement",

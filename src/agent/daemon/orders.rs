@@ -47,7 +47,6 @@ impl<H: Host> Agent<H> {
                 }
                 return;
             }
-            Ask::GetStatus => Ok(Told::Status(Box::new(self.status_of(&seen)))),
             Ask::ListDeployments { limit } => self.list(limit),
             Ask::ShowDeployment { id } => self.show_one(id, &seen),
             Ask::Rollback { generation } => self.rollback(generation, uid, &seen),
