@@ -140,19 +140,15 @@ fn warnings(sight: &Sight<'_>) -> Vec<String> {
     warnings
 }
 
-/// Makes one line of a list.
+/// Makes one line of a list; a deployment in flight has no message.
 pub fn summary(row: &Row) -> Summary {
-    let message = match (&row.outcome, row.message.is_empty()) {
-        (None, true) => format!("{} {}", row.phase, row.subject.as_deref().unwrap_or_default()),
-        _ => row.message.clone(),
-    };
     Summary {
         id: row.id as i64,
         commit: row.commit.as_ref().map(|commit| commit.to_string()),
         toplevel: row.toplevel.as_ref().map(|path| path.to_string()),
         outcome: row.outcome.clone(),
         reason: row.reason.clone(),
-        message: message.trim().to_owned(),
+        message: row.message.clone(),
         started_at: row.started_at.clone(),
         finished_at: row.finished_at.clone(),
         subject: row.subject.clone(),

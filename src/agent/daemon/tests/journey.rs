@@ -88,6 +88,23 @@ fn nothing_new_evaluates_nothing_and_writes_nothing() {
 }
 
 #[test]
+fn a_deployment_in_flight_has_a_subject_and_no_message() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one").seconds = 30;
+    live(&machine, async |person, machine| {
+        until(&machine, |m| m.evaluated.len() == 1).await;
+        seconds(1).await;
+        let deployment = person.status().deployment.unwrap();
+        assert_eq!(deployment.subject.as_deref(), Some("commit aaaaaaaa"));
+        assert_eq!((deployment.outcome, deployment.message.as_str()), (None, ""));
+        until(&machine, |m| m.profile == Some(closure("one"))).await;
+        seconds(1).await;
+        let deployment = person.status().deployment.unwrap();
+        assert_eq!(deployment.message, "the trial ended: healthy");
+    });
+}
+
+#[test]
 fn run_now_is_answered_with_the_deployment_that_its_poll_began() {
     let machine = Machine::new();
     machine.borrow_mut().push('a', "one");
