@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::agent::history::{Entry, Fact, Known};
-use crate::agent::host::{Host, Later, NoAnswer, Notice, Probed};
+use crate::agent::host::{Configured, Host, Later, NoAnswer, Notice, Probed};
 use crate::agent::inbox::{Asked, Inbox};
 use crate::agent::policy::Policy;
 use crate::agent::policy::pace::{self, Polls, Start};
@@ -29,6 +29,7 @@ mod act;
 mod orders;
 mod pass;
 mod polling;
+mod reconfigured;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -95,6 +96,7 @@ pub struct Agent<H> {
     requested_at_ms: Option<u64>,
     unreachable_told: Option<DeploymentId>,
     held_told: Option<(DeploymentId, String)>,
+    configured: Configured,
     insist: seen::Insist,
     run_now: Vec<RunNowWaits>,
     asks: mpsc::Receiver<Asked>,
@@ -136,6 +138,7 @@ impl<H: Host> Agent<H> {
             requested_at_ms: Some(started.boottime_ms),
             unreachable_told: None,
             held_told: None,
+            configured: Configured::Same,
             insist: seen::Insist::default(),
             run_now: Vec::new(),
             asks,
@@ -189,12 +192,16 @@ impl<H: Host> Agent<H> {
         self.host.notify(Notice::Ready);
     }
 
-    /// Goes round until `stop`; a programmed `watchdog` is fed that often.
+    /// Goes round until `stop`, or until there is a configuration that only the next run can begin
+    /// with; a programmed `watchdog` is fed that often.
     pub async fn run(mut self, stop: impl Future<Output = ()>, watchdog: Option<Duration>) {
         tokio::pin!(stop);
         let mut fed = Instant::now();
-        loop {
+        let why = loop {
             self.pass();
+            if self.is_outlived() {
+                break "the configuration was replaced: the next run begins with it";
+            }
             if let Some(pause) = watchdog
                 && fed.elapsed() >= pause
             {
@@ -204,11 +211,11 @@ impl<H: Host> Agent<H> {
             let due = self.due();
             let due = watchdog.map_or(due, |pause| due.min(pause.saturating_sub(fed.elapsed())));
             match self.next(stop.as_mut(), due).await {
-                Event::Stop => break,
+                Event::Stop => break "the agent was asked to stop",
                 event => self.take(event),
             }
-        }
-        self.end();
+        };
+        self.end(why);
     }
 
     /// Waits for what comes first. The end comes before anything else, people before machines.
@@ -238,15 +245,12 @@ impl<H: Host> Agent<H> {
     }
 
     /// Says goodbye; whatever runs is left to end by itself or by systemd.
-    fn end(&mut self) {
+    fn end(&mut self, why: &str) {
         self.host.notify(Notice::Stopping);
         self.host.halt_work();
         let at = self.host.now().text();
-        let mut entries = vec![Entry::Event(record::said_of_all(
-            EventKind::AgentStopped,
-            &at,
-            "the agent was asked to stop",
-        ))];
+        let mut entries =
+            vec![Entry::Event(record::said_of_all(EventKind::AgentStopped, &at, why))];
         entries.extend(self.last_good_entry());
         self.write(entries);
     }

@@ -1,7 +1,5 @@
 //! The agent's side of the four files: it writes three and reads the report.
 
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -9,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::config::settings::Paths;
-use crate::effects::files;
+use crate::effects::files::{self, Version};
 use crate::handover::LARGEST_FILE_BYTES;
 use crate::handover::answer::{self, Answer};
 use crate::handover::lifeline::{self, Lifeline};
@@ -24,16 +22,6 @@ pub struct Handover {
     runtime_dir: PathBuf,
     report: PathBuf,
     seen: Option<(Version, Result<Rc<Report>, String>)>,
-}
-
-/// What changes when a file is replaced: reading it again for nothing is what a look saves.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Version(u64, u64, i64, i64);
-
-impl From<Metadata> for Version {
-    fn from(data: Metadata) -> Version {
-        Version(data.ino(), data.len(), data.mtime(), data.mtime_nsec())
-    }
 }
 
 impl Handover {
@@ -86,12 +74,10 @@ impl Handover {
     /// # Errors
     /// It is there and cannot be read; one sentence.
     pub fn report(&mut self) -> Result<Option<Rc<Report>>, String> {
-        let version = match fs::symlink_metadata(&self.report) {
-            Ok(data) => Version::from(data),
-            Err(_) => {
-                self.seen = None;
-                return Ok(None);
-            }
+        // Reading it again for nothing is what a look saves.
+        let Some(version) = files::version(&self.report) else {
+            self.seen = None;
+            return Ok(None);
         };
         let (known, report) = match self.seen.take() {
             Some(seen) if seen.0 == version => seen,
@@ -143,7 +129,7 @@ mod tests {
         files::write_durably(&path, b"{", 0o644).unwrap();
         assert!(handover.report().unwrap_err().starts_with("could not read `"));
 
-        fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
         assert_eq!(handover.report(), Ok(None));
     }
 

@@ -21,6 +21,7 @@ use crate::model::deployment::DeploymentId;
 use crate::model::failure::Failure;
 use crate::model::store_path::StorePath;
 
+pub mod configuration;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod real;
@@ -66,6 +67,17 @@ pub enum Probed {
         /// Those that it contains.
         contains: Result<Vec<CommitId>, Failure>,
     },
+}
+
+/// What lies where this run's configuration lay when it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Configured {
+    /// That one.
+    Same,
+    /// Another one, which the next run would begin with.
+    Replaced,
+    /// Something that no run would begin with.
+    Refused(Failure),
 }
 
 /// What systemd is told.
@@ -124,6 +136,9 @@ pub trait Host {
     /// # Errors
     /// The file could not be written; the last one stands.
     fn lifeline(&mut self, lifeline: &Lifeline) -> Result<()>;
+
+    /// Looks whether the configuration was replaced.
+    fn configuration(&mut self) -> Configured;
 
     /// Removes the roots of all deployments but these.
     fn keep_roots(&mut self, keep: &BTreeSet<DeploymentId>);

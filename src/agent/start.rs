@@ -13,18 +13,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::agent::control;
 use crate::agent::daemon::Agent;
 use crate::agent::history::{History, Opened};
+use crate::agent::host::configuration::Configuration;
 use crate::agent::host::real::RealHost;
 use crate::agent::policy::pace::Start;
 use crate::config::settings::{Paths, Settings};
 use crate::effects::git::{self, CHILD_ARGUMENT};
-use crate::effects::{clock, files, journal, socket, system};
-use crate::model::failure::{Failure, Reason};
+use crate::effects::{clock, files, journal, socket};
 
 /// The file name of the control socket in `paths.runtime_dir`.
 const SOCKET: &str = "control";
 
-/// No configuration is longer, in bytes.
-const LARGEST_CONFIGURATION: u64 = 1 << 20;
 /// The modes that the unit gives the two directories as well.
 const STATE_MODE: u32 = 0o700;
 const RUNTIME_MODE: u32 = 0o755;
@@ -108,11 +106,8 @@ pub fn misused(error: &anyhow::Error) -> ExitCode {
 
 /// Used while a system is built, where there is no network, no state and no host of that name.
 fn check_config(path: &Path) -> ExitCode {
-    let failures = match text_of(path) {
-        Ok((text, name, host)) => crate::config::check(&text, &name, &host).err(),
-        Err(failure) => Some(vec![failure]),
-    };
-    let failures = failures.unwrap_or_default();
+    let read = Configuration::read(path).map_err(|failure| vec![failure]);
+    let failures = read.and_then(|read| read.check()).err().unwrap_or_default();
     for failure in &failures {
         complain(&failure.to_string());
     }
@@ -122,19 +117,11 @@ fn check_config(path: &Path) -> ExitCode {
     }
 }
 
-fn text_of(path: &Path) -> Result<(String, String, String), Failure> {
-    let text = files::read_text(path, LARGEST_CONFIGURATION).map_err(|error| {
-        Failure::new(Reason::INTERNAL, format!("{error:#}")).hint("`--config` names another file")
-    })?;
-    Ok((text, path.display().to_string(), system::host_name().unwrap_or_default()))
-}
-
 fn run(path: &Path) -> ExitCode {
     let connected = journal::connect("autodeployd");
-    let settings =
-        text_of(path).and_then(|(text, name, host)| crate::config::strict(&text, &name, &host));
-    let settings = match settings {
-        Ok(settings) => settings,
+    let read = Configuration::read(path).and_then(|read| Ok((read.strict()?, read)));
+    let (settings, configuration) = match read {
+        Ok(read) => read,
         Err(failure) => {
             complain(&failure.to_string());
             // Under systemd, standard error is the journal already.
@@ -145,7 +132,7 @@ fn run(path: &Path) -> ExitCode {
         }
     };
     match runtime().and_then(|runtime| {
-        let ended = runtime.block_on(serve(settings));
+        let ended = runtime.block_on(serve(settings, configuration));
         // Whatever still runs is left behind: systemd ends it with the rest of the service.
         runtime.shutdown_background();
         ended
@@ -169,10 +156,10 @@ fn runtime() -> Result<Runtime> {
         .context("could not start the runtime")
 }
 
-async fn serve(settings: Settings) -> Result<()> {
+async fn serve(settings: Settings, configuration: Configuration) -> Result<()> {
     let (opened, lost) = open_history(&settings)?;
     let boot_id = clock::boot_id()?;
-    let host = RealHost::new(&settings, opened.history, boot_id)?;
+    let host = RealHost::new(&settings, configuration, opened.history, boot_id)?;
     let start = match host.ran_before() || clock::boottime_ms() > 120_000 {
         true => Start::Restart,
         false => Start::Boot,

@@ -26,6 +26,8 @@ pub struct Sight<'a> {
     pub stale: bool,
     /// The activator did not take the request that is waiting for it.
     pub activator_unreachable: bool,
+    /// What is wrong with the configuration that lies there now.
+    pub refused_configuration: Option<String>,
     /// What the loop itself has to say.
     pub troubles: &'a [String],
 }
@@ -116,6 +118,7 @@ fn gate(gate: gates::Gate) -> Gate {
 fn warnings(sight: &Sight<'_>) -> Vec<String> {
     let (seen, known) = (sight.seen, sight.known);
     let mut warnings = sight.settings.warnings.clone();
+    warnings.extend(sight.refused_configuration.clone());
     warnings.extend(known.mended.clone());
     warnings.extend(seen.world.report.iter().flat_map(|report| report.warnings.clone()));
     warnings.extend(seen.world.report_error.clone());

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -105,6 +105,29 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         bail!("`{}` is larger than {limit} bytes", path.display());
     }
     Ok(Some(bytes))
+}
+
+/// What changes when a file is replaced or written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+/// Returns the version of what a path leads to; `None` if nothing is there.
+///
+/// On NixOS a file below `/etc` is a link into the store, where all times are alike: there it is
+/// the inode that changes.
+pub fn version(path: &Path) -> Option<Version> {
+    let data = fs::metadata(path).ok()?;
+    Some(Version {
+        device: data.dev(),
+        inode: data.ino(),
+        bytes: data.len(),
+        changed: (data.ctime(), data.ctime_nsec()),
+    })
 }
 
 /// Reads a text that root wrote, such as a configuration: links are followed, because on NixOS

@@ -46,7 +46,7 @@ macro_rules! events {
 events! {
     /// The agent is ready.
     AgentStarted = "agent-started", "53469f23e67047c8b93add2cbcf169d3", Info;
-    /// The agent was asked to stop.
+    /// The agent was asked to stop, or ends itself to begin with another configuration.
     AgentStopped = "agent-stopped", "a830485ad2b84ef0b112287af38d52e8", Info;
     /// The remote did not answer.
     PollFailed = "poll-failed", "af999fc9933e40f9ae5afdb2b928a595", Warning;
@@ -92,6 +92,8 @@ events! {
     Resumed = "resumed", "91705b70f8424b4d82bded7494aca851", Info;
     /// A person asked for something over the control socket.
     OperatorAsked = "operator-asked", "66ac94274ae64fe49a90fcf024fadac1", Info;
+    /// Another configuration lies there, and cannot be used.
+    ConfigurationRefused = "configuration-refused", "558f97df2ee2469f8ecbd38ac20c45e4", Warning;
     /// Something of the agent's state was damaged, set aside and made anew.
     StateMended = "state-mended", "b5cdea90ca2249bc955f4be2e27120ad", Warning;
     /// Somebody replaced the kept system by hand.

@@ -66,9 +66,8 @@ const LONG_FILES: [(&str, &str); 2] = [
 ];
 
 /// Where `std::fs` stands outside of `effects`, with the reason.
-const OPENS_FILES: [(&str, &str); 3] = [
+const OPENS_FILES: [(&str, &str); 2] = [
     ("src/activator/checks/transient.rs", "reads the pipe that it gave to a unit; opens no path"),
-    ("src/agent/handover.rs", "looks whether a file changed; opens nothing"),
     ("src/agent/history/open.rs", "sets what SQLite keeps beside the database aside with it"),
 ];
 

@@ -41,6 +41,8 @@ impl<H: Host> Agent<H> {
                         break;
                     }
                 }
+                // Under this configuration nothing is begun any more.
+                None if self.is_outlived() => break,
                 None => {
                     let step = decide(&seen, &self.policy);
                     if !self.carry_out(step, &seen) {

@@ -91,6 +91,7 @@ impl<H: Host> Agent<H> {
                 waits.polled.get_or_insert_with(|| polled.clone());
             }
         }
+        self.look_at_configuration();
         self.write_lifeline();
     }
 

@@ -35,6 +35,7 @@ impl<H: Host> Agent<H> {
             last_success_at: self.last_good_s.map(seen::time_text),
             stale: self.stale(seen.now),
             activator_unreachable: self.activator_unreachable(seen),
+            refused_configuration: self.refused_configuration(),
             troubles: &self.sentences(),
         })
     }
@@ -84,6 +85,7 @@ pub(super) fn nothing_yet(settings: &Settings) -> Status {
         last_success_at: None,
         stale: false,
         activator_unreachable: false,
+        refused_configuration: None,
         troubles: &[],
     })
 }

@@ -21,6 +21,7 @@ mod collisions;
 mod drift;
 mod journey;
 mod power_cut;
+mod reconfigured;
 mod rollback;
 
 type Shared = Rc<RefCell<Machine>>;

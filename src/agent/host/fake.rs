@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep};
 
 use crate::agent::history::{History, Said};
-use crate::agent::host::{Host, Later, NoAnswer, Notice, Probe, Probed};
+use crate::agent::host::{Configured, Host, Later, NoAnswer, Notice, Probe, Probed};
 use crate::agent::rollout::verify::Lineage;
 use crate::agent::rollout::{Closure, Done, Moment, Operation, World};
 use crate::handover::answer::Answer;
@@ -71,6 +71,7 @@ pub struct Machine {
     pub activator: activator::Activator,
     pub report: Option<Rc<Report>>,
     pub full_disk: bool,
+    pub configured: Configured,
     pub journal: Vec<Said>,
     pub notices: Vec<Notice>,
     pub evaluated: Vec<CommitId>,
@@ -116,6 +117,7 @@ impl Machine {
             activator: activator::Activator::default(),
             report: Some(Rc::new(Report { version: 1, ..Report::default() })),
             full_disk: false,
+            configured: Configured::Same,
             journal: Vec::new(),
             notices: Vec::new(),
             evaluated: Vec::new(),
@@ -346,6 +348,10 @@ impl Host for FakeHost {
         }
         machine.lifeline = Some(lifeline.clone());
         Ok(())
+    }
+
+    fn configuration(&mut self) -> Configured {
+        self.machine.borrow().configured.clone()
     }
 
     fn keep_roots(&mut self, keep: &BTreeSet<DeploymentId>) {

@@ -10,8 +10,9 @@ use tokio::sync::Mutex;
 
 use crate::agent::handover::Handover;
 use crate::agent::history::{History, Said};
+use crate::agent::host::configuration::Configuration;
 use crate::agent::host::work::Workshop;
-use crate::agent::host::{Host, Later, NoAnswer, Notice, Probe, Probed};
+use crate::agent::host::{Configured, Host, Later, NoAnswer, Notice, Probe, Probed};
 use crate::agent::plan;
 use crate::agent::rollout::{Done, Moment, Operation, World};
 use crate::config::settings::Settings;
@@ -38,11 +39,17 @@ pub struct RealHost {
     profile: PathBuf,
     boot_id: String,
     invocation_id: String,
+    configuration: Configuration,
 }
 
 impl RealHost {
-    /// Puts everything together; touches nothing.
-    pub fn new(settings: &Settings, history: History, boot_id: String) -> Result<RealHost> {
+    /// Puts everything together; touches nothing. `settings` are those of `configuration`.
+    pub fn new(
+        settings: &Settings,
+        configuration: Configuration,
+        history: History,
+        boot_id: String,
+    ) -> Result<RealHost> {
         let workshop = Workshop::new(std::env::current_exe()?, settings);
         Ok(RealHost {
             history,
@@ -54,6 +61,7 @@ impl RealHost {
             profile: settings.paths.system_profile.clone(),
             boot_id,
             invocation_id: std::env::var("INVOCATION_ID").unwrap_or_default(),
+            configuration,
         })
     }
 
@@ -174,6 +182,10 @@ impl Host for RealHost {
 
     fn lifeline(&mut self, lifeline: &Lifeline) -> Result<()> {
         self.handover.lifeline(lifeline)
+    }
+
+    fn configuration(&mut self) -> Configured {
+        self.configuration.look()
     }
 
     fn keep_roots(&mut self, keep: &BTreeSet<DeploymentId>) {
