@@ -150,6 +150,9 @@ impl<H: Host> Agent<H> {
         if !self.known.filled && (report.is_some() || waited >= patience) {
             return self.write(record::filled(report, &at, self.known.next));
         }
+        if let Some(entry) = report.and_then(|report| record::counts_on(report, self.known.next)) {
+            return self.write(vec![entry]);
+        }
         if let Some(running) = seen.drift()
             && self.known.drift_seen.as_ref() != Some(running)
         {

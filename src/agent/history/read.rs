@@ -6,7 +6,6 @@ use rusqlite::{OptionalExtension, params};
 use crate::agent::history::row::{COLUMNS, parsed};
 use crate::agent::history::{BlockedRow, EventRow, Fact, History, Row, Said};
 use crate::agent::rollout::{Closure, Resolved};
-use crate::handover::report::Report;
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Outcome};
 use crate::model::event::EventKind;
@@ -235,11 +234,4 @@ fn retold(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Said>> {
         outcome: outcome.and_then(|name| Outcome::from_name(&name)),
         reason: row.get::<_, Option<String>>(7)?.map(Reason::from_code),
     }))
-}
-
-/// Returns the lowest number that no deployment in the activator's report has reached.
-pub fn next_after(report: &Report) -> u64 {
-    let trial = report.trial.as_ref().map(|trial| trial.deployment.0);
-    let reverted = report.reverted.iter().map(|one| one.deployment.0);
-    reverted.chain(trial).max().unwrap_or(0) + 1
 }

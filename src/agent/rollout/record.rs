@@ -10,6 +10,9 @@ use crate::model::event::EventKind;
 use crate::model::failure::Reason;
 use crate::model::store_path::StorePath;
 
+/// A history that was begun anew counts on after a multiple of this.
+const LEFT_FREE: u64 = 1000;
+
 /// Makes an event about a deployment.
 pub fn said(kind: EventKind, about: &Deployment, at: &str, message: impl Into<String>) -> Said {
     Said {
@@ -250,7 +253,19 @@ pub fn filled(report: Option<&Report>, at: &str, next: u64) -> Vec<Entry> {
             entries.push(fact(Fact::KeptCommit, commit.to_string()));
         }
     }
-    let next = next.max(crate::agent::history::read::next_after(report));
-    entries.push(fact(Fact::NextDeployment, next.to_string()));
+    entries.extend(counts_on(report, next));
     entries
+}
+
+/// A history that counts from before what the activator knows was begun anew, perhaps before the
+/// activator could tell: it goes on counting so that no number is used twice.
+///
+/// The report knows nothing of deployments that never came to a trial: room is left for them, up
+/// to the next thousand.
+pub fn counts_on(report: &Report, next: u64) -> Option<Entry> {
+    let trial = report.trial.as_ref().map(|trial| trial.deployment.0);
+    let reverted = report.reverted.iter().map(|one| one.deployment.0);
+    let newest = reverted.chain(trial).max().filter(|newest| *newest >= next)?;
+    let next = (newest / LEFT_FREE + 1).saturating_mul(LEFT_FREE) + 1;
+    Some(Entry::Fact(Fact::NextDeployment, Some(next.to_string())))
 }

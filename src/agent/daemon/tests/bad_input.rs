@@ -204,9 +204,60 @@ fn a_lost_history_is_filled_from_the_activators_report() {
         assert_eq!(person.status().blocked[0].toplevel, closure("bad").to_string());
     });
     assert_eq!(outcomes(&machine), ["b blocked blocked"]);
-    // Numbers are never used twice: the activator knows them.
-    assert_eq!(rows(&machine)[0].id, 3);
+    assert_eq!(rows(&machine)[0].id, 1001);
     assert_eq!(history(&machine).known(None).unwrap().mark, Some(commit('a')));
+}
+
+#[test]
+fn after_a_loss_of_the_history_no_number_is_used_twice() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    assert!(live_until(&machine, |m| m.profile == Some(closure("one"))));
+    // The activator has never heard of this one.
+    machine.borrow_mut().push('b', "two").evaluation = fails(Reason::EVALUATION_FAILED);
+    live(&machine, async |_, machine| {
+        until(&machine, |m| m.evaluated.len() == 2).await;
+        seconds(1).await;
+    });
+    for (first, letter) in [(1001, 'c'), (2001, 'd')] {
+        let directory = machine.borrow().directory.path().to_owned();
+        for entry in std::fs::read_dir(directory).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        live(&machine, async |person, machine| {
+            until(&machine, |m| m.poll_count > 0).await;
+            seconds(60).await;
+            assert!(person.status().deployment.unwrap().id >= first as i64);
+            machine.borrow_mut().push(letter, &format!("from-{first}"));
+            let wanted = closure(&format!("from-{first}"));
+            until(&machine, |m| m.profile.as_ref() == Some(&wanted)).await;
+            seconds(1).await;
+        });
+        let ids: Vec<_> = rows(&machine).iter().map(|row| row.id).collect();
+        assert_eq!(ids[0], first, "{ids:?}");
+    }
+}
+
+#[test]
+fn a_report_that_comes_late_is_counted_on_from_as_well() {
+    let machine = Machine::new();
+    for (letter, name) in [('a', "one"), ('b', "two")] {
+        machine.borrow_mut().push(letter, name);
+        assert!(live_until(&machine, |m| m.profile == Some(closure(name))));
+    }
+    let file = machine.borrow().directory.path().join(crate::agent::history::FILE);
+    std::fs::remove_file(file).unwrap();
+    let report = machine.borrow_mut().report.take();
+    machine.borrow_mut().activator.dead = true;
+    live(&machine, async |_, machine| {
+        seconds(30).await;
+        machine.borrow_mut().report = report;
+        machine.borrow_mut().activator.dead = false;
+        machine.borrow_mut().push('c', "three");
+        until(&machine, |m| m.profile == Some(closure("three"))).await;
+        seconds(1).await;
+    });
+    assert_eq!(rows(&machine).iter().map(|row| row.id).collect::<Vec<_>>(), [1, 1001]);
 }
 
 #[test]
