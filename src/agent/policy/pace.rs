@@ -152,6 +152,8 @@ mod tests {
     fn a_trial_is_watched_every_few_seconds_whatever_failed() {
         check(polls(0), Urgency::Trial, 103);
         check(polls(9), Urgency::Trial, 103);
+        let interval = Duration::from_secs(1);
+        assert_eq!(next_poll(&polls(0), Urgency::Trial, Start::Restart, interval), 101_000);
     }
 
     #[test]

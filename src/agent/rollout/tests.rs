@@ -148,6 +148,57 @@ fn a_trial_starts_only_within_seconds_of_a_good_poll() {
 }
 
 #[test]
+fn a_profile_that_somebody_else_set_is_not_taken_away() {
+    let one = |profile: &str| {
+        let mut one = seen(vec![deployment(1, 'a', held("one"))]);
+        one.world.profile = Some(closure(profile));
+        Seen { last_kept: Some(closure("kept")), ..one }
+    };
+    check(&one("staged"), "rest");
+    check(&one("base"), "request 1");
+    check(&one("kept"), "request 1");
+    // Somebody staged what is to be tried anyway.
+    check(&one("one"), "request 1");
+}
+
+#[test]
+fn what_was_replaced_by_hand_is_restored_where_that_is_wanted_and_possible() {
+    let restore = Policy { drift: Drift::Restore, ..policy() };
+    let drifted = Seen { tip: None, last_kept: Some(closure("kept")), ..seen(vec![]) };
+    let step = |seen: &Seen, policy: &Policy| word(decide(seen, policy));
+    assert_eq!(step(&drifted, &restore), "begin 1");
+    assert_eq!(step(&drifted, &policy()), "rest");
+    let answered = Seen { drift_answered: Some(closure("base")), ..drifted.clone() };
+    assert_eq!(step(&answered, &restore), "rest");
+    let blocked = Seen { blocked: Blocked::from([closure("kept")]), ..drifted };
+    assert_eq!(step(&blocked, &restore), "rest");
+}
+
+#[test]
+fn abort_ends_what_has_not_been_kept_and_is_not_on_its_way_back() {
+    use crate::agent::rollout::collisions::{Abort, abort};
+    let check = |stage: Stage, expected: &str| {
+        let shown = format!("{stage:?}");
+        let got = match abort(&seen(vec![deployment(1, 'a', stage)]), None) {
+            Ok(Abort::Here(id, end)) => format!("here {id} {}", end.outcome),
+            Ok(Abort::Tell(id)) => format!("tell {id}"),
+            Ok(Abort::Nothing(id)) => format!("nothing {id}"),
+            Err(_) => "refused".to_owned(),
+        };
+        assert_eq!(got, expected, "{shown}");
+    };
+    let on_trial = |phase| Stage::OnTrial { toplevel: closure("one"), phase };
+    check(Stage::Fetching, "here 1 aborted");
+    check(held("one"), "here 1 aborted");
+    for phase in [Phase::Baseline, Phase::Switching, Phase::Watching, Phase::Arming, Phase::Armed] {
+        check(on_trial(phase), "tell 1");
+    }
+    check(on_trial(Phase::Keeping), "refused");
+    check(on_trial(Phase::Reverting), "nothing 1");
+    check(on_trial(Phase::Rebooting), "nothing 1");
+}
+
+#[test]
 fn a_trial_waits_until_nix_was_tried() {
     let one = seen(vec![deployment(1, 'a', held("one"))]);
     check(&Seen { nix_tried: false, ..one }, "rest");
@@ -185,9 +236,8 @@ fn an_impossible_result_leaves_a_deployment_alone() {
     assert_eq!(advance(&asked, Err(failure)), Step::Rest);
 }
 
-#[track_caller]
-fn check_again(outcome: Outcome, retry: bool, expected: [Again; 2]) {
-    let verdict = Verdict {
+fn verdict(outcome: Outcome, retry: bool) -> Verdict {
+    Verdict {
         deployment: DeploymentId(1),
         outcome,
         reason: Reason::INTERNAL,
@@ -197,7 +247,23 @@ fn check_again(outcome: Outcome, retry: bool, expected: [Again; 2]) {
         attempts: 1,
         retry,
         ended_at_s: 990,
-    };
+    }
+}
+
+#[test]
+fn what_failed_or_is_retried_counts_on_and_what_begins_anew_does_not() {
+    let next = |outcome, retry| verdict(outcome, retry).attempts_after();
+    assert_eq!(next(Outcome::Failed, true), 2);
+    // A person asked for it again: the pause after the next failure is longer all the same.
+    assert_eq!(next(Outcome::Failed, false), 2);
+    assert_eq!(next(Outcome::Reverted, true), 2);
+    assert_eq!(next(Outcome::Superseded, false), 1);
+    assert_eq!(next(Outcome::Blocked, false), 1);
+}
+
+#[track_caller]
+fn check_again(outcome: Outcome, retry: bool, expected: [Again; 2]) {
+    let verdict = verdict(outcome, retry);
     let by_itself = seen(vec![]);
     let mut asked = by_itself.clone();
     asked.insist.now = true;

@@ -70,6 +70,21 @@ fn rollback_to_a_number_goes_there() {
 }
 
 #[test]
+fn what_was_put_there_by_hand_is_blocked_without_a_commit_when_it_is_left() {
+    let machine = kept(&[('a', "one"), ('b', "two")]);
+    machine.borrow_mut().running = closure("by-hand");
+    live(&machine, async |person, machine| {
+        person.orders(Ask::Rollback { generation: Some(2) }).await;
+        until(&machine, |m| m.running == closure("one")).await;
+        seconds(5).await;
+        let blocked = person.status().blocked;
+        assert_eq!(blocked.len(), 1);
+        assert_eq!(blocked[0].toplevel, closure("by-hand").to_string());
+        assert_eq!(blocked[0].commit, None);
+    });
+}
+
+#[test]
 fn what_cannot_be_gone_back_to_is_refused_with_a_hint() {
     let machine = kept(&[('a', "one")]);
     live(&machine, async |person, _| {
