@@ -126,6 +126,7 @@ fn without_teeth(check: &Check) -> Check {
 mod tests {
     use super::*;
     use crate::activator::record::tests::request;
+    use crate::config::settings::Source;
 
     fn settings(extra: &str) -> Settings {
         let text = format!("host = \"box\"\nsource.url = \"https://h/infra\"\n{extra}");
@@ -150,6 +151,17 @@ mod tests {
         assert_eq!(judgement.window, Duration::from_secs(600));
         assert_eq!(judgement.settle, Duration::from_secs(5));
         assert_eq!(judgement.switch_timeout, Duration::from_secs(1200));
+        let back = freeze(&request(), &new, &old, &Before::default());
+        assert_eq!(back.window, Duration::from_secs(600));
+        assert_eq!(back.settle, Duration::from_secs(9));
+        assert_eq!(back.switch_timeout, Duration::from_secs(1200));
+    }
+
+    #[test]
+    fn whether_the_machine_may_reboot_is_the_running_ones_word() {
+        let (reboot, alarm) = (settings(""), settings("activation.last_resort = \"alarm\""));
+        assert!(freeze(&request(), &reboot, &alarm, &Before::default()).may_reboot);
+        assert!(!freeze(&request(), &alarm, &reboot, &Before::default()).may_reboot);
     }
 
     #[track_caller]
@@ -185,6 +197,13 @@ mod tests {
         let (old, new) = (settings(""), settings("source.branch = \"next\""));
         assert!(freeze(&request(), &old, &old, &Before::default()).remote.unchanged);
         assert!(!freeze(&request(), &old, &new, &Before::default()).remote.unchanged);
+        let moved = Settings {
+            source: Source { url: "https://h/moved".to_owned(), ..old.source.clone() },
+            ..old.clone()
+        };
+        let remote = freeze(&request(), &old, &moved, &Before::default()).remote;
+        assert!(!remote.unchanged);
+        assert_eq!((remote.url.as_str(), remote.branch.as_str()), ("https://h/moved", "main"));
         let rollback = Request { kind: Kind::Rollback, ..request() };
         assert!(!freeze(&rollback, &old, &old, &Before::default()).remote.asked);
     }

@@ -488,6 +488,17 @@ pub(in crate::activator) mod tests {
     }
 
     #[test]
+    fn a_warning_is_said_until_something_is_kept() {
+        let mut record = Record { warnings: vec!["it was set aside".to_owned()], ..record() };
+        for mark in [Mark::None, Mark::Strike, Mark::Acquitted, Mark::Refused] {
+            record.remember(&end(mark), "now");
+            assert_eq!(record.warnings.len(), 1, "{mark:?}");
+        }
+        record.remember(&ending::kept(7), "now");
+        assert_eq!(record.warnings.len(), 0);
+    }
+
+    #[test]
     fn the_story_of_a_trial_is_bounded() {
         let mut trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
         for _ in 0..200 {

@@ -57,10 +57,12 @@ pub fn boot_default(record: &Record, toplevel: StorePath) -> BootDefault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::activator::host::fake::proof;
     use crate::activator::record::tests::{path, request};
     use crate::activator::trial::ending;
     use crate::activator::trial::phase::Phase;
     use crate::model::deployment::{Outcome, Phase as Public};
+    use crate::model::generation::Generation;
 
     #[test]
     fn a_trial_that_is_on_has_a_phase_and_no_outcome() {
@@ -83,5 +85,14 @@ mod tests {
         assert_eq!((shown.outcome, shown.generation), (Some(Outcome::Kept), Some(7)));
         assert_eq!(shown.reason.unwrap().as_str(), "healthy");
         assert_eq!(report.boot_default.unwrap().generation, Some(7));
+    }
+
+    #[test]
+    fn the_boot_default_has_the_number_that_is_known() {
+        let mut trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
+        trial.proof = Some(proof(Generation { number: 6, toplevel: path('a') }, path('a')));
+        let record = Record { trial: Some(trial), ..Record::default() };
+        assert_eq!(boot_default(&record, path('a')).generation, Some(6));
+        assert_eq!(boot_default(&record, path('c')).generation, None);
     }
 }

@@ -221,6 +221,8 @@ mod tests {
         check(with_closure(|closure| closure.host = Ok("other".to_owned())), wrong);
         check(with_closure(|closure| closure.hostname = Some("other".to_owned())), wrong);
         check(with_closure(|closure| closure.hostname = None), "granted");
+        // The machine is being named as the configuration names it already.
+        check(Facts { hostname: Some("installer".to_owned()), ..facts() }, "granted");
     }
 
     #[test]

@@ -189,6 +189,14 @@ fn settle_has_to_end_inside_the_window() {
 }
 
 #[test]
+fn settle_begins_with_the_window_and_not_before() {
+    let watching = Phase::Watching { since: s(100) };
+    let green = |now| Seen { checks: vec![check_of("web", Green, 10)], ..seen(now, System::New) };
+    check(&watching, &green(159), "wait 1");
+    check(&watching, &green(160), "enter keeping 0");
+}
+
+#[test]
 fn what_is_wanted_or_excused_decides_nothing() {
     let wanted = CheckSeen { severity: Severity::Wanted, ..check_of("disk", Red, 0) };
     let excused = CheckSeen { excused: true, ..check_of("old", Red, 0) };
@@ -439,6 +447,11 @@ fn a_process_that_was_ended_goes_back_or_finishes() {
     );
     recovered(reverting(Verdict::Unhealthy, 2), false, New, "rebooting 0");
     recovered(rechecking(&[]), false, Old, "rechecking 1 rebooted=false");
+    // Nobody knows whether the wish was heard: it is made again.
+    let asked =
+        Phase::Rebooting { cause: cause(Verdict::Unhealthy, &[]), tries: 1, asked: Some(s(6)) };
+    let found = Found { rebooted: false, system: New, now: s(7) };
+    check(&recover(asked, &found, &policy()), &seen(7, New), "Reboot");
     let hands_off = "interrupted someone-else-switched retry=false None";
     for phase in [Phase::Switching, Phase::Keeping { tries: 0 }, reverting(Verdict::Unhealthy, 0)] {
         recovered(phase, false, Other, hands_off);
