@@ -49,7 +49,7 @@ pub fn status(sight: &Sight<'_>) -> Status {
         gates: gates::of_the_tip(seen, sight.policy).into_iter().map(gate).collect(),
         reboot_needed: RebootNeeded { needed: !reasons.is_empty(), reasons },
         drift: seen.drift().map(|running| running.to_string()),
-        only_built_in_checks: sight.settings.health.checks.is_empty(),
+        only_built_in_checks: sight.settings.health.only_built_in_decide(),
         warnings: warnings(sight),
     }
 }
