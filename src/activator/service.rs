@@ -58,18 +58,28 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Nothing could be done; the reason is for the journal, and the unit starts again.
 pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<()> {
     let paths = &settings.paths;
-    let taken = take(paths);
-    if taken.is_err() {
-        sleep(PAUSE);
-    }
-    let request = match taken? {
-        Some(Ok(request)) => Some(request),
-        Some(Err(failure)) => {
+    match take(paths) {
+        Ok(None) => go_on(settings, (config_now, warnings), None),
+        Ok(Some(Ok(request))) => go_on(settings, (config_now, warnings), Some(request)),
+        Ok(Some(Err(failure))) => {
             tell(EventKind::RequestRefused, About::default(), &failure.to_string());
-            None
+            go_on(settings, (config_now, warnings), None)
         }
-        None => None,
-    };
+        Err(error) => {
+            // What was interrupted is brought to its end whatever lies there.
+            let went_on = go_on(settings, (config_now, warnings), None);
+            sleep(PAUSE);
+            went_on.and(Err(error))
+        }
+    }
+}
+
+fn go_on(
+    settings: &Settings,
+    (config_now, warnings): (&Path, &[String]),
+    request: Option<Request>,
+) -> Result<()> {
+    let paths = &settings.paths;
     let directory = &paths.activator_state_dir;
     if is_on() {
         // Without the lock: the file is replaced and never half written.
@@ -86,7 +96,7 @@ pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Res
     match (record.unfinished().is_some(), request) {
         (true, request) => {
             refuse_while_on(request.as_ref(), &record);
-            publish(paths, &record)?;
+            publish(paths, &record);
             drop(lock);
             // `/etc` may be the new system's by now; what permits is what ran before.
             let config = record.unfinished().and_then(|trial| trial.config.clone());
@@ -94,12 +104,14 @@ pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Res
         }
         (false, Some(request)) if is_repeat(&request, &record) => {
             ignore(&request);
-            publish(paths, &record)
+            publish(paths, &record);
+            Ok(())
         }
         (false, Some(request)) => begin(settings, config_now, (record, lock), request),
         (false, None) => {
             profile::unroot(Path::new(real::ROOTS), real::ROOT_NAMES);
-            publish(paths, &record)
+            publish(paths, &record);
+            Ok(())
         }
     }
 }
@@ -256,7 +268,7 @@ fn begin(
     if let Err(error) = saved {
         return not_recorded(paths, record, &format!("{error:#}"));
     }
-    publish(paths, &record)?;
+    publish(paths, &record);
     let Some(trial) = &record.trial else { return Ok(()) };
     match granted {
         Ok(()) => {
@@ -278,7 +290,7 @@ fn not_recorded(paths: &Paths, mut record: Record, cause: &str) -> Result<()> {
     if let Some(ended) = trial::unrecorded(&Phase::Baseline, cause) {
         trial.enter(ended, &clock::boot_id()?, &clock::now_text());
     }
-    publish(paths, &record)?;
+    publish(paths, &record);
     if let Some((trial, end)) = record.trial.as_ref().and_then(|trial| Some((trial, trial.end()?)))
     {
         tell(event_of(end.outcome), about(trial, Some(end)), &end.failure.to_string());
@@ -318,9 +330,14 @@ fn facts(settings: &Settings, request: &Request) -> Facts {
     }
 }
 
-fn publish(paths: &Paths, record: &Record) -> Result<()> {
+/// A report that cannot be written is told: neither a trial nor its way back waits for it.
+fn publish(paths: &Paths, record: &Record) {
     let default = bootloader::default().map(|path| report::boot_default(record, path));
-    real::publish(&paths.report_dir, &report::of(record, default.as_ref()))
+    let report = report::of(record, default.as_ref());
+    if let Err(error) = real::publish(&paths.report_dir, &report) {
+        let message = format!("could not write the report: {error:#}");
+        tell(EventKind::ActivatorFailed, About::default(), &message);
+    }
 }
 
 fn tell(kind: EventKind, about: About<'_>, message: &str) {

@@ -46,6 +46,11 @@ const LOOK: Duration = Duration::from_millis(300);
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that one wait goes without showing the watchdog that we live.
 const BEAT: Duration = Duration::from_secs(1);
+/// How long what asks Nix may take before the watchdog ends it: Nix waits for a garbage collection,
+/// and each call has a limit of its own, which is shorter.
+const NIX_LIMIT: Duration = Duration::from_secs(600);
+/// How long the disks may take to write all that they have.
+const SYNC_LIMIT: Duration = Duration::from_secs(600);
 /// How long a boot may take before a switch goes ahead all the same.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
 
@@ -222,7 +227,7 @@ impl Host for Machine {
     }
 
     fn prove(&mut self, request: &Request) -> Proving {
-        self.baseline(request)
+        notify::beating(NIX_LIMIT, || self.baseline(request))
     }
 
     fn lost(&mut self, baseline: &Baseline) -> Vec<String> {
@@ -297,15 +302,17 @@ impl Host for Machine {
     }
 
     fn set_profile(&mut self, path: &Path, toplevel: &StorePath) -> Result<u64> {
-        profile::set(&self.paths().nix_bin, path, toplevel)
+        let nix_bin = &self.paths().nix_bin;
+        notify::beating(NIX_LIMIT, || profile::set(nix_bin, path, toplevel))
     }
 
     fn return_profile(&mut self, profile: &Profile) -> Result<()> {
-        profile::lead_back(&self.paths().nix_bin, &profile.path, &profile.old)
+        let nix_bin = &self.paths().nix_bin;
+        notify::beating(NIX_LIMIT, || profile::lead_back(nix_bin, &profile.path, &profile.old))
     }
 
     fn sync(&mut self) -> Result<()> {
-        nix::unistd::sync();
+        notify::beating(SYNC_LIMIT, nix::unistd::sync);
         match self.paths().system_profile.parent() {
             Some(profiles) => files::sync(profiles),
             None => Ok(()),

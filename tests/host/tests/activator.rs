@@ -261,8 +261,8 @@ fn http_tcp_and_command_checks_decide_and_hangs_end() -> Result<()> {
 fn an_https_check_believes_what_the_host_believes() -> Result<()> {
     let world = World::boot_with("act-https", HostOptions::default(), |infra, host| {
         prepare(infra, host)?;
-        // NixOS has the bundle, and not OpenSSL's directory of hashed names.
-        Ok(std::fs::remove_file(host.root.join("usr/lib/ssl/certs"))?)
+        // NixOS has the bundle in `/etc`, and nothing where OpenSSL looks for it by itself.
+        Ok(std::fs::remove_dir_all(host.root.join("usr/lib/ssl"))?)
     })?;
     wait_until("the lifeline", SOON, || Ok(world.host.exists("/run/autodeploy/lifeline.json")))?;
     let forge = &world.forge;
@@ -271,7 +271,9 @@ fn an_https_check_believes_what_the_host_believes() -> Result<()> {
     let config = |port: &str| {
         format!(
             "{}\n[health.checks.page]\nkind = \"http\"\nurl = \"https://forge{port}/health\"\n\
-             body_contains = \"all is well\"\ninterval = \"500ms\"\ntimeout = \"3s\"\n",
+             body_contains = \"all is well\"\ninterval = \"500ms\"\ntimeout = \"3s\"\n\
+             [health.checks.openssl]\nkind = \"command\"\ntimeout = \"3s\"\ncommand = [\"/bin/sh\", \"-c\", \
+             \"openssl s_client -connect forge:443 -verify_return_error < /dev/null\"]\n",
             forge.infra.default_config(URL, "8s", "2s")
         )
     };
@@ -468,6 +470,28 @@ fn a_trial_whose_unit_is_gone_goes_on_under_the_old_configuration() -> Result<()
     host.sh("rm /run/hold")?;
     assert_end(&end(&world, 1)?, "interrupted/activator-restarted retry=true");
     assert_settled_on(&world, &old)
+}
+
+#[test]
+fn a_report_that_cannot_be_written_stops_no_way_back() -> Result<()> {
+    let world = machine("act-mute")?;
+    let host = &world.host;
+    let new = built(&world, "new", |infra| infra.etc("new", "yes\n"))?;
+    ask(&world, 1, &new)?;
+    wait_phase(&world, 1, "watching")?;
+    let drop_in = format!("/run/systemd/system/{TRIAL}.d");
+    host.sh(&format!("mkdir -p {drop_in}; printf '[Service]\nRestart=no\n' > {drop_in}/no.conf"))?;
+    host.sh(&format!("systemctl daemon-reload; systemctl kill -s KILL {TRIAL}"))?;
+    wait_until("the unit to be gone", SOON, || Ok(host.unit_state(TRIAL)? == "inactive"))?;
+    host.sh(&format!("rm -r {drop_in}; systemctl daemon-reload"))?;
+    // Neither can a request be taken, nor a report be written.
+    host.sh("rm -r /run/autodeploy-activate; touch /run/autodeploy-activate")?;
+    host.sh("systemctl start autodeploy-activate")?;
+    wait_until("the old system", SOON, || Ok(host.running_system()? == world.first_toplevel))?;
+    assert_settled_on(&world, &world.first_toplevel)?;
+    host.sh("rm /run/autodeploy-activate")?;
+    assert_end(&end(&world, 1)?, "interrupted/activator-restarted retry=true");
+    Ok(())
 }
 
 #[test]
