@@ -1,7 +1,8 @@
-//! The four small files through which the agent and the activator work together.
+//! The small files through which the agent and the activator work together.
 //!
 //! | file | written by | in | says |
 //! |---|---|---|---|
+//! | `announced` | agent | `paths.runtime_dir` | a request may come soon; empty |
 //! | `request.json` | agent | `paths.runtime_dir` | put this closure on trial |
 //! | `answer.json` | agent | `paths.runtime_dir` | a person confirmed or aborted |
 //! | `lifeline.json` | agent | `paths.runtime_dir` | the next push could still be deployed |
@@ -14,6 +15,7 @@
 //! Times that are compared across processes are `CLOCK_BOOTTIME` in milliseconds (they do not
 //! jump); times that people read are RFC 3339.
 
+pub mod announcement;
 pub mod answer;
 pub mod lifeline;
 pub mod report;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::activator::checks::configured::{Try, try_once};
 use crate::activator::conduct::conduct;
 use crate::activator::host::real::Machine;
-use crate::activator::service;
+use crate::activator::service::{self, Next};
 use crate::config::settings::Settings;
 use crate::effects::journal::{self, About};
 use crate::effects::notify::{self, AskedToEnd};
@@ -86,8 +86,7 @@ pub fn carry_out(wish: &Wish) -> Result<String, (ExitCode, String)> {
         Wish::SelfTest(config) => self_test(config).map_err(failed),
         Wish::Serve(config) => {
             connect().map_err(failed)?;
-            let (settings, warnings) = settings(config).map_err(failed)?;
-            service::serve(&settings, config, &warnings)
+            serve(config)
                 .map(|()| String::new())
                 .map_err(|error| failed(told(&format!("{error:#}"))))
         }
@@ -109,6 +108,17 @@ fn told(message: &str) -> String {
     message.to_owned()
 }
 
+fn serve(config: &Path) -> anyhow::Result<()> {
+    loop {
+        // Read for each round: somebody may have switched while we stood by.
+        let (settings, warnings) = settings(config).map_err(anyhow::Error::msg)?;
+        match service::serve(&settings, config, &warnings)? {
+            Next::StandBy if service::stand_by(&settings.paths)? => {}
+            Next::StandBy | Next::End => return Ok(()),
+        }
+    }
+}
+
 fn trial(config: &Path) -> anyhow::Result<()> {
     let asked_to_end = AskedToEnd::listen()?;
     notify::ready();
@@ -116,7 +126,8 @@ fn trial(config: &Path) -> anyhow::Result<()> {
     let directory = settings.paths.activator_state_dir.clone();
     let _lock = service::lock_for_trial(&directory, &asked_to_end)?;
     let record = service::load(&directory);
-    conduct(&mut Machine::new(settings, asked_to_end), record);
+    let whole = record.trial.as_ref().map(|trial| trial.whole.clone()).unwrap_or_default();
+    conduct(&mut Machine::new(settings, asked_to_end, whole), record);
     Ok(())
 }
 

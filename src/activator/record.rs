@@ -87,6 +87,9 @@ pub struct Trial {
     pub boot_id: String,
     /// Where it stands.
     pub phase: Phase,
+    /// Closures that Nix held for whole when the request was taken.
+    #[serde(default)]
+    pub whole: Vec<StorePath>,
     /// What the baseline proved; `None` before.
     #[serde(default)]
     pub proof: Option<Proof>,
@@ -196,6 +199,7 @@ impl Trial {
             config: None,
             boot_id,
             phase,
+            whole: Vec::new(),
             proof: None,
             steps: vec![step],
             checks: Vec::new(),

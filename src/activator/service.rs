@@ -14,28 +14,29 @@ use anyhow::{Context, Result};
 use crate::activator::conduct::event_of;
 use crate::activator::host::real::{self, RUNNING};
 use crate::activator::record::{self, Record, Trial};
-use crate::activator::request::{Closure, Facts, grant, is_repeat, parse};
+use crate::activator::request::{Closure, Facts, grant, is_repeat};
 use crate::activator::trial::phase::{End, Phase};
 use crate::activator::{report, trial};
 use crate::config::settings::{Paths, Settings};
 use crate::effects::journal::{self, About};
 use crate::effects::lock::{Lock, wait_for_lock};
 use crate::effects::notify::{self, AskedToEnd};
-use crate::effects::{bootloader, clock, closure, files, inbox, profile};
-use crate::handover::LARGEST_FILE_BYTES;
-use crate::handover::request::{self, Request};
+use crate::effects::{bootloader, clock, closure, files, profile};
+use crate::handover::request::Request;
 use crate::model::event::EventKind;
 use crate::model::failure::Failure;
 
+mod arrivals;
 mod unit;
+mod whole;
 
+pub use arrivals::{Next, stand_by};
+use arrivals::{take, take_announcement};
 use unit::{is_on, real_path, start_trial};
+use whole::{ask_whether_whole, note_whole};
 
 /// The lock's name in the activator's directory: whoever writes the record holds it.
 const LOCK: &str = "lock";
-
-/// The name under which a request is taken away.
-const TAKEN: &str = "taken.json";
 
 /// After a request that cannot be taken away: the path unit would start us again at once.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -50,20 +51,23 @@ const LOCK_LIMIT: Duration = Duration::from_secs(1);
 const TRIAL_LOCK_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often the lock is tried.
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Does one round of the service.
 ///
 /// # Errors
 /// Nothing could be done; the reason is for the journal, and the unit starts again.
-pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<()> {
+pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<Next> {
     let paths = &settings.paths;
-    match take(paths) {
-        Ok(None) => go_on(settings, (config_now, warnings), None),
-        Ok(Some(Ok(request))) => go_on(settings, (config_now, warnings), Some(request)),
-        Ok(Some(Err(failure))) => {
+    let taken = take_announcement(paths).and_then(|next| Ok((next, take(paths)?)));
+    match taken {
+        Ok((next, None)) => go_on(settings, (config_now, warnings), None).map(|()| next),
+        Ok((_, Some(Ok(request)))) => {
+            go_on(settings, (config_now, warnings), Some(request)).map(|()| Next::End)
+        }
+        Ok((next, Some(Err(failure)))) => {
             tell(EventKind::RequestRefused, About::default(), &failure.to_string());
-            go_on(settings, (config_now, warnings), None)
+            go_on(settings, (config_now, warnings), None).map(|()| next)
         }
         Err(error) => {
             // What was interrupted is brought to its end whatever lies there.
@@ -113,23 +117,6 @@ fn go_on(
             publish(paths, &record);
             Ok(())
         }
-    }
-}
-
-/// Takes the request away first of all.
-fn take(paths: &Paths) -> Result<Option<Result<Request, Failure>>> {
-    files::make_directory(&paths.report_dir, 0o755)?;
-    let from = paths.runtime_dir.join(request::FILE);
-    let to = paths.report_dir.join(TAKEN);
-    match inbox::take(&from, &to, LARGEST_FILE_BYTES) {
-        Ok(None) => Ok(None),
-        Ok(Some(bytes)) => Ok(Some(parse(&bytes))),
-        // Gone, and not readable: as good as refused. Still there: we would be started for ever.
-        Err(error) if !from.exists() => {
-            let message = format!("could not read the request: {error:#}");
-            Ok(Some(Err(Failure::new(crate::model::failure::Reason::BAD_REQUEST, message))))
-        }
-        Err(error) => Err(error),
     }
 }
 
@@ -273,9 +260,13 @@ fn begin(
     match granted {
         Ok(()) => {
             tell(EventKind::RequestTaken, about(trial, None), "took a request");
+            // Both take their time, and neither needs the other.
+            let whole = ask_whether_whole(paths, &trial.request);
+            let started = start_trial(config);
+            note_whole(paths, record, whole);
             // The trial process takes it.
             drop(lock);
-            start_trial(config)
+            started
         }
         Err(end) => {
             tell(EventKind::RequestRefused, about(trial, Some(&end)), &end.failure.to_string());

@@ -1,4 +1,4 @@
-//! The agent's side of the four files: it writes three and reads the report.
+//! The agent's side of the files of the handover: it reads the report and writes the others.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config::settings::Paths;
 use crate::effects::files::{self, Version};
 use crate::handover::LARGEST_FILE_BYTES;
+use crate::handover::announcement;
 use crate::handover::answer::{self, Answer};
 use crate::handover::lifeline::{self, Lifeline};
 use crate::handover::report::{self, Report};
@@ -29,6 +30,14 @@ impl Handover {
     pub fn new(paths: &Paths) -> Handover {
         let report = paths.report_dir.join(report::FILE);
         Handover { runtime_dir: paths.runtime_dir.clone(), report, seen: None }
+    }
+
+    /// Lets the activator get ready for a request.
+    ///
+    /// # Errors
+    /// The request is taken a little later.
+    pub fn announce(&self) -> Result<()> {
+        files::write_durably(&self.runtime_dir.join(announcement::FILE), b"", MODE)
     }
 
     /// Writes the request. A repeat replaces one that was not taken yet.

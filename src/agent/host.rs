@@ -119,6 +119,8 @@ pub trait Host {
     /// Answers a question, beside a long operation if need be.
     fn probe(&mut self, probe: &Probe) -> Later<Probed>;
 
+    /// Lets the activator get ready for a request; nothing depends on it.
+    fn announce(&mut self);
     /// Asks the activator.
     ///
     /// # Errors

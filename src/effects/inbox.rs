@@ -2,9 +2,14 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::effects::files;
 
@@ -35,6 +40,38 @@ pub fn take(from: &Path, to: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     read
 }
 
+/// Waits until one of the names is in the directory, at most this long; tells whether one is.
+///
+/// # Errors
+/// The directory cannot be watched.
+pub fn wait_for(directory: &Path, names: &[&str], limit: Duration) -> Result<bool> {
+    let watching = || format!("could not watch `{}`", directory.display());
+    let inotify =
+        Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).with_context(watching)?;
+    let arrivals = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+    inotify.add_watch(directory, arrivals).with_context(watching)?;
+    let until = Instant::now() + limit;
+    loop {
+        // Looked at after the watch began: what came in between is not missed.
+        if names.iter().any(|name| fs::symlink_metadata(directory.join(name)).is_ok()) {
+            return Ok(true);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).with_context(watching),
+        }
+        match inotify.read_events() {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(error) => return Err(error).with_context(watching),
+        }
+    }
+}
+
 fn clear(path: &Path) -> Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
@@ -59,6 +96,21 @@ mod tests {
         let taken = take(&from, &to, 10).ok();
         assert_eq!(taken.as_ref().map(Option::as_deref), expected);
         assert!(fs::symlink_metadata(&from).is_err() && fs::symlink_metadata(&to).is_err());
+    }
+
+    #[test]
+    fn what_is_there_or_comes_is_noticed_and_nothing_is_waited_for_longer_than_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let wait = |limit| wait_for(directory.path(), &["request", "other"], limit).unwrap();
+        fs::write(directory.path().join("neither"), "").unwrap();
+        assert!(!wait(Duration::from_millis(1)));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait(Duration::from_secs(60)));
+            fs::rename(directory.path().join("neither"), directory.path().join("other")).unwrap();
+            assert!(waiting.join().unwrap());
+        });
+        assert!(wait(Duration::from_secs(60)));
+        assert!(wait_for(Path::new("/nowhere"), &["request"], Duration::ZERO).is_err());
     }
 
     #[test]

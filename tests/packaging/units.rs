@@ -103,7 +103,8 @@ fn a_switch_never_waits_for_the_activator_and_sees_all_of_the_machine() {
 #[test]
 fn the_path_unit_never_tires() {
     let path = unit("autodeploy-activate.path");
-    assert_eq!(path.one("Path.PathExists"), "/run/autodeploy/request.json");
+    let watched = ["/run/autodeploy/request.json", "/run/autodeploy/announced"];
+    assert_eq!(path.all("Path.PathExists"), watched);
     assert_eq!(path.one("Path.Unit"), "autodeploy-activate.service");
     assert_eq!(path.one("Path.TriggerLimitIntervalSec"), "0");
 }

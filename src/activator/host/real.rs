@@ -59,6 +59,8 @@ pub struct Machine {
     settings: Settings,
     systemd: Systemd,
     asked_to_end: AskedToEnd,
+    /// What need not be asked of Nix again.
+    whole: Vec<StorePath>,
     watching: Option<Watching>,
     wake: (Sender<()>, Receiver<()>),
     /// When the last switch began, and when it ended.
@@ -67,12 +69,13 @@ pub struct Machine {
 
 impl Machine {
     /// Makes a handle on this machine, under its running configuration.
-    pub fn new(settings: Settings, asked_to_end: AskedToEnd) -> Machine {
+    pub fn new(settings: Settings, asked_to_end: AskedToEnd, whole: Vec<StorePath>) -> Machine {
         let now = clock::monotonic();
         Machine {
             settings,
             systemd: Systemd::new(),
             asked_to_end,
+            whole,
             watching: None,
             wake: channel(),
             switched: (now, now),

@@ -56,6 +56,9 @@ impl<H: Host> Agent<H> {
     }
 
     fn start_work(&mut self, id: DeploymentId, operation: Operation) -> bool {
+        if matches!(operation, Operation::Realise { .. }) {
+            self.host.announce();
+        }
         let ended = self.host.work(&operation);
         self.work = Some(Work { id, operation, ended });
         true

@@ -66,6 +66,7 @@ pub struct Machine {
     pub reboot_reasons: Vec<String>,
     pub request: Option<Request>,
     pub requests: Vec<Request>,
+    pub announced: usize,
     pub answer: Option<Answer>,
     pub lifeline: Option<Lifeline>,
     pub activator: activator::Activator,
@@ -112,6 +113,7 @@ impl Machine {
             reboot_reasons: Vec::new(),
             request: None,
             requests: Vec::new(),
+            announced: 0,
             answer: None,
             lifeline: None,
             activator: activator::Activator::default(),
@@ -323,6 +325,11 @@ impl Host for FakeHost {
                 }
             }
         })
+    }
+
+    fn announce(&mut self) {
+        let mut machine = self.machine.borrow_mut();
+        machine.announced += 1;
     }
 
     fn request(&mut self, request: &Request) -> Result<()> {

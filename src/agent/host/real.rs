@@ -172,6 +172,12 @@ impl Host for RealHost {
         }
     }
 
+    fn announce(&mut self) {
+        if let Err(error) = self.handover.announce() {
+            tracing::debug!("{error:#}");
+        }
+    }
+
     fn request(&mut self, request: &Request) -> Result<()> {
         self.handover.request(request)
     }

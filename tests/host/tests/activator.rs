@@ -133,6 +133,30 @@ fn assert_settled_on(world: &World, toplevel: &str) -> Result<()> {
 }
 
 #[test]
+fn an_announcement_starts_the_activator_which_stands_by_and_takes_the_request() -> Result<()> {
+    let world = machine("act-announced")?;
+    let new = built(&world, "web", |infra| infra.service("web", "exec sleep infinity"))?;
+    let main_pid = || world.host.sh("systemctl show -P MainPID autodeploy-activate.service");
+    let state = || world.host.unit_state("autodeploy-activate.service");
+    wait_until("the activator's end", SOON, || Ok(state()? == "inactive"))?;
+    // Whatever lies there is taken away, or systemd would start the activator for ever.
+    world.host.sh("mkdir -p /run/autodeploy/announced/and/more")?;
+    let gone = || Ok(!world.host.exists("/run/autodeploy/announced"));
+    wait_until("the directory's end", SOON, gone)?;
+    wait_until("the activator's end", SOON, || Ok(state()? == "inactive"))?;
+    world.host.sh("touch /run/autodeploy/announced")?;
+    wait_until("the activator", SOON, || Ok(gone()? && state()? == "active"))?;
+    let standing_by = main_pid()?;
+    let count = "journalctl -q --no-pager -u autodeploy-activate -g '^Started' -o cat | wc -l";
+    let started = world.host.sh(count)?;
+    ask(&world, 1, &new)?;
+    wait_until("the request's end", SOON, || Ok(trial(&world, 1)?.is_some()))?;
+    ensure!(standing_by != "0" && world.host.sh(count)? == started, "it was started again");
+    assert_end(&end(&world, 1)?, "kept/healthy retry=false");
+    assert_settled_on(&world, &new)
+}
+
+#[test]
 fn a_good_closure_is_kept_and_a_second_time_there_is_nothing_to_do() -> Result<()> {
     let world = machine("act-keep")?;
     let new = built(&world, "web", |infra| infra.service("web", "exec sleep infinity"))?;

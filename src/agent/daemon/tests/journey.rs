@@ -20,6 +20,7 @@ fn a_good_push_is_kept_and_becomes_the_mark() {
         assert_eq!(status.deployment.unwrap().outcome.as_deref(), Some("kept"));
     });
     assert_eq!(outcomes(&machine), ["a kept healthy"]);
+    assert_eq!(machine.borrow().announced, 1);
     let known = history(&machine).known(None).unwrap();
     assert_eq!(known.mark, Some(commit('a')));
     let events: Vec<_> =

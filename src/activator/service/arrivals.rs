@@ -1,0 +1,71 @@
+//! What the agent puts into its directory for us: taken away first of all, whatever it is.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::activator::request::parse;
+use crate::config::settings::Paths;
+use crate::effects::{files, inbox};
+use crate::handover::request::{self, Request};
+use crate::handover::{LARGEST_FILE_BYTES, announcement};
+use crate::model::failure::{Failure, Reason};
+
+/// The name under which a request is taken away.
+const TAKEN: &str = "taken.json";
+
+/// The name under which an announcement is taken away.
+const ANNOUNCED: &str = "announced";
+
+/// How long an announced request is waited for. One that comes later starts the service.
+const STAND_BY: Duration = Duration::from_secs(60);
+
+/// What comes after a round of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A request was announced.
+    StandBy,
+    /// Nothing.
+    End,
+}
+
+/// Takes the request away first of all.
+pub fn take(paths: &Paths) -> Result<Option<Result<Request, Failure>>> {
+    files::make_directory(&paths.report_dir, 0o755)?;
+    let from = paths.runtime_dir.join(request::FILE);
+    let to = paths.report_dir.join(TAKEN);
+    match inbox::take(&from, &to, LARGEST_FILE_BYTES) {
+        Ok(None) => Ok(None),
+        Ok(Some(bytes)) => Ok(Some(parse(&bytes))),
+        // Gone, and not readable: as good as refused. Still there: we would be started for ever.
+        Err(error) if !from.exists() => {
+            let message = format!("could not read the request: {error:#}");
+            Ok(Some(Err(Failure::new(Reason::BAD_REQUEST, message))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for the request that was announced; tells whether there is something to take.
+///
+/// systemd takes longer to start a process than this one needs for the request, and here it is
+/// started while the closure is still being realised.
+///
+/// # Errors
+/// The directory cannot be watched. A request starts the service all the same.
+pub fn stand_by(paths: &Paths) -> Result<bool> {
+    inbox::wait_for(&paths.runtime_dir, &[request::FILE, announcement::FILE], STAND_BY)
+}
+
+/// Takes the announcement away: what lies there would start us for ever.
+pub fn take_announcement(paths: &Paths) -> Result<Next> {
+    files::make_directory(&paths.report_dir, 0o755)?;
+    let from = paths.runtime_dir.join(announcement::FILE);
+    match inbox::take(&from, &paths.report_dir.join(ANNOUNCED), LARGEST_FILE_BYTES) {
+        Ok(None) => Ok(Next::End),
+        Ok(Some(_)) => Ok(Next::StandBy),
+        // Gone, and not what it should be.
+        Err(_) if !from.exists() => Ok(Next::End),
+        Err(error) => Err(error),
+    }
+}
