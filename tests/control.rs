@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use autodeploy::control::METHODS;
+use autodeploy::control::ask::Word;
 use autodeploy::control::ask::{Ask, Refusal, RunNow, Told};
-use autodeploy::handover::answer::Word;
 use fake_agent::{Answer, FakeAgent, details, done, idle, in_phase, open_directory, summary};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};

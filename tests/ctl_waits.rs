@@ -13,10 +13,10 @@ mod typed;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use autodeploy::control::ask::Word;
 use autodeploy::control::ask::{Ask, Refusal, RunNow, Told};
 use autodeploy::control::deployment::Details;
 use autodeploy::control::status::{Gate, Status};
-use autodeploy::handover::answer::Word;
 use fake_agent::{Answer, FakeAgent, details, done, idle, in_phase, open_directory, summary};
 use typed::{Ended, Started, ctl};
 

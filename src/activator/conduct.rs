@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::activator::host::{Action, Host, Look, PreSwitchChecks, Proving, Side, Switch};
-use crate::activator::record::{Profile, Proof, Record, Trial};
+use crate::activator::record::{Boot, Profile, Proof, Record, Trial};
 use crate::activator::report;
-use crate::activator::trial::phase::{End, Phase};
+use crate::activator::trial::boot::Unarmed;
+use crate::activator::trial::phase::{End, Phase, Way};
 use crate::activator::trial::recovery::{Found, recover};
 use crate::activator::trial::seen::{CheckSeen, Seen, System};
 use crate::activator::trial::switched::{LOCK_HELD, SwitchEnd};
@@ -92,13 +93,12 @@ impl<H: Host> Stage<'_, H> {
             Step::Finish | Step::Leave => return false,
             Step::TakeBaseline => Done::Baseline(self.take_baseline()),
             Step::Switch => self.switch_to_the_new(),
+            Step::Arm => Done::Arm(self.arm()),
+            Step::Disarm => Done::Disarm(self.disarm().map_err(|error| format!("{error:#}"))),
             Step::Keep => Done::Keep(self.keep().map_err(|error| format!("{error:#}"))),
             Step::Unkeep => Done::Unkeep(self.unkeep().map_err(|error| format!("{error:#}"))),
             Step::Revert => self.revert(),
-            Step::Reboot => {
-                self.tell(EventKind::LastResort, "rebooting into the old system, as a last resort");
-                Done::Reboot(self.host.reboot().map_err(|error| format!("{error:#}")))
-            }
+            Step::Reboot => Done::Reboot(self.reboot().map_err(|error| format!("{error:#}"))),
         };
         self.tell_of_failure(&done);
         let now = self.host.monotonic();
@@ -112,7 +112,7 @@ impl<H: Host> Stage<'_, H> {
     }
 
     fn system(&self, look: &Look) -> System {
-        System::of(look.running.as_ref(), self.trial.old(), &self.trial.request.toplevel)
+        self.trial.system(look.running.as_ref())
     }
 
     fn observe(&mut self) -> Seen {
@@ -128,6 +128,7 @@ impl<H: Host> Stage<'_, H> {
             profile_moved: before
                 .is_some_and(|profile| look.profile.as_ref() != Some(&profile.old)),
             aborted_by: look.aborted_by,
+            superseded: look.superseded,
             stopping: look.stopping,
             checks: self.host.checks(),
             lost,
@@ -169,7 +170,7 @@ impl<H: Host> Stage<'_, H> {
             let cause = format!("{error:#}");
             let message = format!("could not write the record before `{}`: {cause}", self.name());
             self.tell(EventKind::ActivatorFailed, &message);
-            if let Some(instead) = unrecorded(&self.trial.phase, &cause) {
+            if let Some(instead) = unrecorded(&self.trial.phase, &cause, &self.policy()) {
                 return self.enter(instead);
             }
         }
@@ -179,8 +180,17 @@ impl<H: Host> Stage<'_, H> {
             message if message.is_empty() => self.name().to_owned(),
             message => format!("{}: {message}", self.name()),
         };
-        self.tell(EventKind::PhaseEntered, &message);
         match self.trial.phase {
+            // Somebody may have to reboot.
+            Phase::Armed { tries: 0, .. } => self.tell(EventKind::TrialArmed, &message),
+            _ => self.tell(EventKind::PhaseEntered, &message),
+        }
+        match self.trial.phase {
+            Phase::Watching { .. } if self.trial.way == Way::Boot => {
+                // A loader that did not forget it would start it again, and not the old one.
+                self.disarm_in_passing();
+                self.watch(Side::New);
+            }
             Phase::Watching { .. } => self.watch(Side::New),
             Phase::Rechecking { .. } => self.watch(Side::Old),
             _ => {}
@@ -189,7 +199,8 @@ impl<H: Host> Stage<'_, H> {
 
     /// Ends looking at checks, and keeps what a revert would wipe away.
     fn leave(&mut self, next: &Phase) {
-        let reverts = matches!(next, Phase::Reverting { tries: 0, .. });
+        let reverts =
+            matches!(next, Phase::Reverting { tries: 0, .. } | Phase::Rebooting { tries: 0, .. });
         if reverts && matches!(self.trial.phase, Phase::Switching | Phase::Watching { .. }) {
             self.trial.evidence = self.host.evidence(&self.trial);
             for evidence in self.trial.evidence.clone() {
@@ -259,7 +270,12 @@ impl<H: Host> Stage<'_, H> {
 
     /// What is tried again leaves no other trace than this.
     fn tell_of_failure(&mut self, done: &Done) {
-        if let Done::Keep(Err(cause)) | Done::Unkeep(Err(cause)) | Done::Reboot(Err(cause)) = done {
+        if let Done::Keep(Err(cause))
+        | Done::Unkeep(Err(cause))
+        | Done::Reboot(Err(cause))
+        | Done::Arm(Err(Unarmed::Failed(cause) | Unarmed::Impossible(cause)))
+        | Done::Disarm(Err(cause)) = done
+        {
             let message = format!("`{}` did not work: {cause}", self.name());
             self.tell(EventKind::ActivatorFailed, &message);
         }
@@ -299,6 +315,53 @@ impl<H: Host> Stage<'_, H> {
         Done::Switch(end, self.running())
     }
 
+    /// The entry, the loader's files, and one boot of it; nothing of that moves the default.
+    fn arm(&mut self) -> Result<(), Unarmed> {
+        let failed = |error: anyhow::Error| Unarmed::Failed(format!("{error:#}"));
+        let profile = self.profile().map_err(failed)?;
+        let (new, default) = (self.trial.request.toplevel.clone(), profile.old.toplevel);
+        self.host.make_entry(&new).map_err(failed)?;
+        self.make_default(&default).map_err(failed)?;
+        self.host.sync().map_err(failed)?;
+        self.host.arm(&new, &default)
+    }
+
+    /// First the boot, then the menu: a cut between the two leaves an entry that nobody starts.
+    fn disarm(&mut self) -> Result<()> {
+        self.host.disarm(&self.trial.request.toplevel)?;
+        let look = self.host.look(&self.trial);
+        let default = self.profile()?.old;
+        let hands_off =
+            self.system(&look) == System::Other || look.profile != Some(default.clone());
+        match look.stopping || hands_off {
+            true => self.host.sync(),
+            false => self.make_default(&default.toplevel).and_then(|()| self.host.sync()),
+        }
+    }
+
+    fn disarm_in_passing(&mut self) {
+        if let Err(error) = self.host.disarm(&self.trial.request.toplevel) {
+            let message = format!("could not take back what was armed: {error:#}");
+            self.tell(EventKind::ActivatorFailed, &message);
+        }
+    }
+
+    fn reboot(&mut self) -> Result<()> {
+        match (&self.trial.phase, self.trial.way) {
+            (Phase::Armed { .. }, _) => {
+                self.tell(EventKind::RebootAsked, "rebooting into the system on trial");
+            }
+            (_, Way::Boot) => {
+                self.tell(EventKind::RebootAsked, "rebooting back into the old system");
+                self.disarm_in_passing();
+            }
+            (_, Way::Switch) => {
+                self.tell(EventKind::LastResort, "rebooting into the old system, as a last resort");
+            }
+        }
+        self.host.reboot()
+    }
+
     fn revert(&mut self) -> Done {
         let old = self.trial.old().clone();
         self.host.await_boot();
@@ -315,6 +378,10 @@ impl<H: Host> Stage<'_, H> {
         let profile = self.profile()?;
         let new = self.trial.request.toplevel.clone();
         let generation = self.host.set_profile(&profile.path, &new)?;
+        if self.trial.way == Way::Boot {
+            // Its own generation is its entry from here on.
+            self.host.disarm(&new)?;
+        }
         self.make_default(&new)?;
         self.host.sync()?;
         Ok(generation)
@@ -371,10 +438,12 @@ impl<H: Host> Stage<'_, H> {
 
 fn way(proof: &Proof, new: &StorePath) -> Proved {
     let kept = proof.profiles.first().filter(|profile| profile.old.toplevel == *new);
-    match (proof.baseline.running == *new, kept) {
-        (true, Some(profile)) => Proved::RunsAndIsKept { generation: profile.old.number },
-        (true, None) => Proved::Runs,
-        (false, _) => Proved::Ready,
+    match (proof.baseline.running == *new, kept, &proof.boot) {
+        (true, Some(profile), _) => Proved::RunsAndIsKept { generation: profile.old.number },
+        (_, _, Some(Boot { provable: true, .. })) => Proved::NeedsBoot,
+        (_, _, Some(Boot { provable: false, .. })) => Proved::Unprovable,
+        (true, None, None) => Proved::Runs,
+        (false, _, None) => Proved::Ready,
     }
 }
 

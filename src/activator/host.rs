@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::activator::record::{Baseline, Profile, Proof, Record, Trial};
+use crate::activator::trial::boot::Unarmed;
 use crate::activator::trial::seen::CheckSeen;
 use crate::activator::trial::switched::SwitchEnd;
 use crate::effects::journal::About;
@@ -32,6 +33,8 @@ pub struct Look {
     pub profile: Option<Generation>,
     /// Who aborted this deployment.
     pub aborted_by: Option<u32>,
+    /// A newer commit is ready to take the place of this deployment.
+    pub superseded: bool,
     /// We were told to end, and the machine is going down.
     pub stopping: bool,
 }
@@ -132,6 +135,23 @@ pub trait Host {
     fn await_boot(&mut self);
     /// Runs `switch-to-configuration`.
     fn switch(&mut self, switch: &Switch) -> SwitchEnd;
+    /// Makes the boot menu's own entry for the new system: a profile of its own, from which the
+    /// next run of a boot loader's installer makes it.
+    ///
+    /// # Errors
+    /// There may be one, or not.
+    fn make_entry(&mut self, toplevel: &StorePath) -> Result<()>;
+    /// Arms one boot of that entry, and reads back that the default stays `default`.
+    ///
+    /// # Errors
+    /// Nothing is armed; or what is armed could not be read back, and is to be taken back.
+    fn arm(&mut self, toplevel: &StorePath, default: &StorePath) -> Result<(), Unarmed>;
+    /// Takes back what [`Host::arm`] and [`Host::make_entry`] did; what somebody else armed stays,
+    /// and the loader's files stay until they are written next.
+    ///
+    /// # Errors
+    /// The next boot may start the new system.
+    fn disarm(&mut self, toplevel: &StorePath) -> Result<()>;
     /// Restarts the agent without waiting for it.
     fn restart_agent(&mut self);
     /// Makes the closure the profile's current one, and returns its number.

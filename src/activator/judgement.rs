@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::settings::{Check, LastResort, Probe, Settings, Severity};
+use crate::config::settings::{Check, LastResort, Probe, Reboot, Settings, Severity};
 use crate::handover::report::CheckState;
 use crate::handover::request::Request;
 use crate::model::deployment::Kind;
@@ -24,6 +24,10 @@ pub struct Judgement {
     pub switch_timeout: Duration,
     /// Whether the last resort may be a reboot: the running configuration's word.
     pub may_reboot: bool,
+    /// Whether we ask for the reboot that an armed system waits for: the running configuration's
+    /// word too.
+    #[serde(default)]
+    pub reboots_itself: bool,
     /// Whether the units that the switch started decide; not in an emergency.
     pub units_decide: bool,
     /// The configured checks.
@@ -96,6 +100,7 @@ pub fn freeze(request: &Request, running: &Settings, new: &Settings, before: &Be
         settle: if request.emergency { Duration::ZERO } else { new.health.settle },
         switch_timeout: running.activation.switch_timeout.max(new.activation.switch_timeout),
         may_reboot: running.activation.last_resort == LastResort::Reboot,
+        reboots_itself: running.activation.reboot == Reboot::WhenNeeded,
         units_decide: !request.emergency,
         checks: match request.emergency {
             true => Vec::new(),

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 
 use crate::activator::judgement::Judgement;
 use crate::activator::trial::Policy;
-use crate::activator::trial::phase::{End, Mark, Phase};
-use crate::config::settings::LastResort;
+use crate::activator::trial::phase::{End, Mark, Phase, Way};
+use crate::activator::trial::seen::System;
+use crate::config::settings::{LastResort, Reboot};
 use crate::handover::report::{CheckReport, Evidence, Kept, Reverted, Step};
 use crate::handover::request::Request;
 use crate::model::deployment::Kind;
@@ -90,6 +91,9 @@ pub struct Trial {
     /// Closures that Nix held for whole when the request was taken.
     #[serde(default)]
     pub whole: Vec<StorePath>,
+    /// How the system on trial comes to run, and goes.
+    #[serde(default)]
+    pub way: Way,
     /// What the baseline proved; `None` before.
     #[serde(default)]
     pub proof: Option<Proof>,
@@ -121,6 +125,18 @@ pub struct Proof {
     pub judgement: Judgement,
     /// The profiles that keeping moves, each with what it led to. One so far.
     pub profiles: Vec<Profile>,
+    /// What only a boot can try; `None` where a switch does.
+    #[serde(default)]
+    pub boot: Option<Boot>,
+}
+
+/// Why a closure has to be booted, and whether that can be tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// What of it only a boot changes.
+    pub reasons: Vec<String>,
+    /// Whether one boot of it can be armed; otherwise it may go ahead all the same.
+    pub provable: bool,
 }
 
 /// The machine before the switch.
@@ -200,6 +216,7 @@ impl Trial {
             boot_id,
             phase,
             whole: Vec::new(),
+            way: Way::Switch,
             proof: None,
             steps: vec![step],
             checks: Vec::new(),
@@ -219,10 +236,29 @@ impl Trial {
         }
         self.steps.push(step);
         boot_id.clone_into(&mut self.boot_id);
-        if matches!(phase, Phase::Ended(_)) {
-            self.finished_at = Some(at.to_owned());
+        match phase {
+            Phase::Ended(_) => self.finished_at = Some(at.to_owned()),
+            // Written with the phase itself, so that no crash falls between.
+            Phase::Arming { .. } => self.way = Way::Boot,
+            _ => {}
         }
         self.phase = phase;
+    }
+
+    /// Says which of its two systems runs.
+    ///
+    /// On a boot trial what comes back is the boot default, also where somebody had switched to
+    /// something else before it.
+    pub fn system(&self, running: Option<&StorePath>) -> System {
+        let new = &self.request.toplevel;
+        let default = self.proof.as_ref().and_then(|proof| proof.profiles.first());
+        let default = default.map(|profile| &profile.old.toplevel);
+        match self.way {
+            Way::Switch => System::of(running, self.old(), new),
+            Way::Boot if running == Some(new) => System::New,
+            Way::Boot if running.is_some() && running == default => System::Old,
+            Way::Boot => System::of(running, self.old(), new),
+        }
     }
 
     /// Returns what ran before, as far as it is known.
@@ -268,7 +304,10 @@ impl Record {
         let count = self.counts.iter().find(|count| count.toplevel == trial.request.toplevel);
         let judgement = trial.proof.as_ref().map(|proof| &proof.judgement);
         let may_reboot = judgement.is_some_and(|judgement| judgement.may_reboot);
+        let reboots_itself = judgement.is_some_and(|judgement| judgement.reboots_itself);
         Policy {
+            way: trial.way,
+            reboot: if reboots_itself { Reboot::WhenNeeded } else { Reboot::Never },
             window: judgement.map(|judgement| judgement.window).unwrap_or_default(),
             settle: judgement.map(|judgement| judgement.settle).unwrap_or_default(),
             last_resort: if may_reboot { LastResort::Reboot } else { LastResort::Alarm },

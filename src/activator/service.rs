@@ -277,8 +277,9 @@ fn begin(
 
 /// Nothing goes forward without a record; the report still says so.
 fn not_recorded(paths: &Paths, mut record: Record, cause: &str) -> Result<()> {
-    let Some(trial) = record.trial.as_mut() else { return Ok(()) };
-    if let Some(ended) = trial::unrecorded(&Phase::Baseline, cause) {
+    let policy = record.trial.as_ref().map(|trial| record.policy(trial));
+    let (Some(trial), Some(policy)) = (record.trial.as_mut(), policy) else { return Ok(()) };
+    if let Some(ended) = trial::unrecorded(&Phase::Baseline, cause, &policy) {
         trial.enter(ended, &clock::boot_id()?, &clock::now_text());
     }
     publish(paths, &record);

@@ -10,6 +10,8 @@ use crate::activator::record::{Record, Trial, parse};
 use crate::activator::trial::switched::SwitchEnd;
 use crate::handover::request::Request;
 
+mod boot_tests;
+
 /// The service's part: takes the request, writes the record.
 fn ask(fake: &mut Fake) {
     let mut record =
@@ -34,6 +36,7 @@ fn deploy(fake: &mut Fake) {
     finish_reboots(fake);
 }
 
+/// The reboots that a trial asks for itself, or that a person makes once it is armed.
 fn finish_reboots(fake: &mut Fake) {
     for _ in 0..3 {
         if fake.stopping {
@@ -71,6 +74,7 @@ fn check(change: impl FnOnce(&mut Fake), expected: &str) -> Fake {
 fn settled(fake: &Fake, on: char) {
     let all = (&fake.running, fake.profile().toplevel, &fake.loader);
     assert_eq!(all, (&path(on), path(on), &path(on)));
+    assert_eq!((&fake.armed, &fake.entry, fake.in_menu), (&None, &None, false));
 }
 
 const REVERTED: &str = "requested baseline switching watching reverting rechecking ended";
@@ -275,6 +279,8 @@ fn sweep(change: fn(&mut Fake), end: char) {
             let here = (&fake.running, fake.profile().toplevel, &fake.loader);
             let all = path(end);
             assert_eq!(here, (&all, all.clone(), &all), "cut {n} ({gone:?}): {}", story(&fake));
+            let left = (&fake.armed, &fake.entry);
+            assert_eq!(left, (&None, &None), "cut {n} ({gone:?}): {}", story(&fake));
             let refused = record(&fake).refuses(&path('b')).is_some();
             assert_eq!(refused, end == 'a', "cut {n} ({gone:?}): {}", story(&fake));
         }

@@ -5,10 +5,11 @@
 //! All three are total: an impossible pair leaves the phase alone. Every loop is counted in the
 //! phase's own data, which is on disk, and ends.
 //!
-//! Phases that need a boot to be tried (arming, armed) are not here yet: a closure that has to be
-//! booted ends as `failed`, reason `reboot-needed`, and nothing is switched.
+//! What has to be booted to be tried goes another way, in [`boot`]: it is armed for one boot, and
+//! the old system comes back by any other. From the window on the two ways are one.
 
 pub mod blame;
+pub mod boot;
 pub mod ending;
 pub mod phase;
 pub mod recovery;
@@ -18,10 +19,11 @@ pub mod verdict;
 
 use std::time::Duration;
 
-use self::phase::{Cause, Phase, Then};
+use self::boot::{Unarmed, go_back};
+use self::phase::{Cause, Phase, Then, Way};
 use self::seen::{Seen, System};
 use self::switched::SwitchEnd;
-use crate::config::settings::LastResort;
+use crate::config::settings::{LastResort, Reboot};
 use crate::model::failure::{Failure, Reason};
 
 /// How often a thing that can fail is tried: reverts, keeps, going back in the profile, reboots
@@ -41,6 +43,10 @@ pub struct Policy {
     pub window: Duration,
     /// How long everything required has to be green without a break.
     pub settle: Duration,
+    /// How it comes to run, and goes.
+    pub way: Way,
+    /// Whether we ask for the reboot that an armed system waits for.
+    pub reboot: Reboot,
     /// What to do when the old system cannot be brought back.
     pub last_resort: LastResort,
     /// Interruptions that this closure had before.
@@ -60,13 +66,17 @@ pub enum Step {
     TakeBaseline,
     /// `switch-to-configuration test` of the new system.
     Switch,
+    /// An entry of its own, armed for one boot; both read back.
+    Arm,
+    /// What [`Step::Arm`] did is taken back.
+    Disarm,
     /// Profile, boot default, read back, sync.
     Keep,
     /// Profile and boot default of the old system.
     Unkeep,
     /// `switch-to-configuration test` of the old system.
     Revert,
-    /// The last resort.
+    /// Into what is armed; back from it; or as the last resort.
     Reboot,
     /// The machine is stopping: leave everything as it is written.
     Leave,
@@ -81,6 +91,10 @@ pub enum Done {
     Baseline(Proved),
     /// [`Step::Switch`], and what runs after it.
     Switch(SwitchEnd, System),
+    /// [`Step::Arm`]
+    Arm(Result<(), Unarmed>),
+    /// [`Step::Disarm`]
+    Disarm(Result<(), String>),
     /// [`Step::Keep`]: the generation, or what went wrong.
     Keep(Result<u64, String>),
     /// [`Step::Unkeep`]
@@ -96,6 +110,10 @@ pub enum Done {
 pub enum Proved {
     /// There is a way back, and the closure can be switched to.
     Ready,
+    /// There is a way back, and only a boot can try the closure.
+    NeedsBoot,
+    /// Only a boot could try it, none can be armed for once, and it may go ahead all the same.
+    Unprovable,
     /// The closure runs, and is not yet the default.
     Runs,
     /// The closure runs and is the default.
@@ -114,6 +132,13 @@ pub enum Proved {
 
 /// Says what to do in a phase.
 pub fn decide(phase: &Phase, seen: &Seen, policy: &Policy) -> Step {
+    match one_step(phase, seen, policy) {
+        Step::Enter(next) => Step::Enter(boot::disarmed_first(phase.name(), next, policy)),
+        other => other,
+    }
+}
+
+fn one_step(phase: &Phase, seen: &Seen, policy: &Policy) -> Step {
     match phase {
         Phase::Requested => match seen.stopping {
             true => Step::Enter(Phase::Ended(ending::shut_down())),
@@ -121,7 +146,10 @@ pub fn decide(phase: &Phase, seen: &Seen, policy: &Policy) -> Step {
         },
         Phase::Baseline | Phase::Switching => before_the_switch(phase, seen),
         Phase::Watching { since } => verdict::watch(*since, seen, policy),
-        Phase::Keeping { .. } => Step::Keep,
+        Phase::Arming { .. } => boot::arm(seen),
+        Phase::Armed { tries, asked } => boot::await_boot(*tries, *asked, seen, policy),
+        Phase::Disarming { .. } => Step::Disarm,
+        Phase::Keeping { .. } | Phase::Staging { .. } => Step::Keep,
         Phase::Unkeeping { .. } => Step::Unkeep,
         Phase::Reverting { .. } => match (seen.stopping, seen.system) {
             (true, _) => Step::Leave,
@@ -145,9 +173,13 @@ fn before_the_switch(phase: &Phase, seen: &Seen) -> Step {
     }
 }
 
+/// Whether a reboot that was asked for may still come.
+pub(in crate::activator::trial) fn is_on_its_way(asked: Option<Duration>, seen: &Seen) -> bool {
+    asked.is_some_and(|asked| seen.now < asked + REBOOT_PATIENCE)
+}
+
 fn reboot(tries: u8, asked: Option<Duration>, seen: &Seen) -> Step {
-    let waiting = asked.is_some_and(|asked| seen.now < asked + REBOOT_PATIENCE);
-    match (seen.stopping, waiting) {
+    match (seen.stopping, is_on_its_way(asked, seen)) {
         (true, _) => Step::Leave,
         (false, true) => Step::Wait(LOOK_AGAIN),
         (false, false) if tries < TRIES => Step::Reboot,
@@ -160,14 +192,28 @@ fn reboot(tries: u8, asked: Option<Duration>, seen: &Seen) -> Step {
 
 /// Says which phase follows when a step of it has ended at `now`.
 pub fn advance(phase: Phase, done: Done, now: Duration, policy: &Policy) -> Phase {
+    let name = phase.name();
+    boot::disarmed_first(name, after(phase, done, now, policy), policy)
+}
+
+fn after(phase: Phase, done: Done, now: Duration, policy: &Policy) -> Phase {
     match (phase, done) {
         (Phase::Baseline, Done::Baseline(proved)) => after_baseline(proved, now),
         (Phase::Switching, Done::Switch(end, system)) => switched::after_switch(end, system, now),
+        (Phase::Arming { tries }, Done::Arm(armed)) => boot::after_arming(tries, armed),
+        (Phase::Armed { tries, .. }, Done::Reboot(asked)) => {
+            let tries = tries.saturating_add(1);
+            Phase::Armed { tries, asked: asked.is_ok().then_some(now) }
+        }
+        (Phase::Disarming { tries, end }, Done::Disarm(disarmed)) => {
+            boot::after_disarming(tries, end, disarmed)
+        }
+        (Phase::Staging { tries }, Done::Keep(staged)) => boot::after_staging(tries, staged),
         (Phase::Keeping { tries }, Done::Keep(kept)) => after_keep(tries, kept),
         (Phase::Unkeeping { tries, then }, Done::Unkeep(undone)) => match undone {
             Err(_) if tries + 1 < TRIES => Phase::Unkeeping { tries: tries + 1, then },
             // Going on all the same: the old system is what has to run in the end.
-            Ok(()) | Err(_) => after_unkeep(then, now),
+            Ok(()) | Err(_) => after_unkeep(then, now, policy),
         },
         (Phase::Reverting { cause, tries, rebooted }, Done::Revert(end, system)) => {
             match switched::brought_back(end, system) {
@@ -187,6 +233,8 @@ pub fn advance(phase: Phase, done: Done, now: Duration, policy: &Policy) -> Phas
 fn after_baseline(proved: Proved, now: Duration) -> Phase {
     match proved {
         Proved::Ready => Phase::Switching,
+        Proved::NeedsBoot => Phase::Arming { tries: 0 },
+        Proved::Unprovable => Phase::Staging { tries: 0 },
         Proved::Runs => Phase::Watching { since: now },
         Proved::RunsAndIsKept { generation } => Phase::Ended(ending::runs_already(generation)),
         Proved::Refused { failure, retry } => Phase::Ended(ending::failed(failure, retry)),
@@ -202,9 +250,13 @@ fn after_keep(tries: u8, kept: Result<u64, String>) -> Phase {
 }
 
 /// Where the way leads once profile and default are the old ones again.
-pub(in crate::activator::trial) fn after_unkeep(then: Then, now: Duration) -> Phase {
+pub(in crate::activator::trial) fn after_unkeep(
+    then: Then,
+    now: Duration,
+    policy: &Policy,
+) -> Phase {
     match then {
-        Then::Revert(cause) => Phase::Reverting { cause, tries: 0, rebooted: false },
+        Then::Revert(cause) => go_back(cause, policy),
         Then::Recheck(cause) => Phase::Rechecking { cause, since: now, rebooted: false, tries: 0 },
         Then::End(end) => Phase::Ended(end),
     }
@@ -247,18 +299,28 @@ pub(in crate::activator::trial) fn last_resort(
 /// What to enter instead when a phase could not be written down before it is acted on.
 ///
 /// Nothing goes forward without a record. What goes back, goes back without one.
-pub fn unrecorded(next: &Phase, cause: &str) -> Option<Phase> {
+pub fn unrecorded(next: &Phase, cause: &str, policy: &Policy) -> Option<Phase> {
     let failure =
         Failure::new(Reason::INTERNAL, format!("could not write the activator's record: {cause}"))
             .hint("is there room, and may root write, in `/var/lib/autodeploy-activate`?");
     match next {
-        Phase::Baseline | Phase::Switching => Some(Phase::Ended(ending::failed(failure, true))),
-        Phase::Keeping { .. } => {
-            Some(Phase::Reverting { cause: Cause::environment(failure), tries: 0, rebooted: false })
+        Phase::Baseline
+        | Phase::Switching
+        | Phase::Arming { tries: 0 }
+        | Phase::Staging { tries: 0 } => Some(Phase::Ended(ending::failed(failure, true))),
+        // What the disk says may be armed is not: a boot that it does not know of goes back.
+        Phase::Arming { .. } | Phase::Armed { .. } => {
+            Some(Phase::Disarming { tries: 0, end: ending::failed(failure, true) })
         }
+        Phase::Staging { .. } => {
+            let then = Then::End(ending::failed(failure, true));
+            Some(Phase::Unkeeping { tries: 0, then })
+        }
+        Phase::Keeping { .. } => Some(go_back(Cause::environment(failure), policy)),
         Phase::Requested
         | Phase::Watching { .. }
         | Phase::Unkeeping { .. }
+        | Phase::Disarming { .. }
         | Phase::Reverting { .. }
         | Phase::Rechecking { .. }
         | Phase::Rebooting { .. }

@@ -161,11 +161,11 @@ keys! {
 
     "activation.switch_timeout" = Span("1s", "1d"), Value("10min"),
         "the hard limit on one `switch-to-configuration`";
-    "activation.reboot" = Choice { now: &["never"], later: &["when-needed"] }, Value("never"),
+    "activation.reboot" = Choice { now: &["never", "when-needed"], later: &[] }, Value("never"),
         "whether autodeploy reboots for a closure that has to be booted";
     "activation.last_resort" = Choice { now: &["reboot", "alarm"], later: &[] }, Value("reboot"),
         "what to do when the old system cannot be brought back";
-    "activation.unproved_boot" = Later(Harmless::Text("refuse")), Value("refuse"),
+    "activation.unproved_boot" = Choice { now: &["refuse", "allow"], later: &[] }, Value("refuse"),
         "whether to stage a closure where one boot cannot be armed";
     "activation.drift" = Choice { now: &["report", "hold", "restore"], later: &[] }, Value("report"),
         "what to do when somebody replaced the kept system by hand";

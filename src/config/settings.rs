@@ -100,6 +100,15 @@ pub enum LastResort {
     Alarm,
 }
 
+/// `activation.unproved_boot`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnprovedBoot {
+    /// What only a boot can try waits where no single boot can be armed.
+    Refuse,
+    /// It becomes the boot default without having proved itself.
+    Allow,
+}
+
 /// `activation.drift`: what follows when somebody replaced a kept closure by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drift {
@@ -120,6 +129,8 @@ pub struct Activation {
     pub reboot: Reboot,
     /// What to do when the old system cannot be brought back.
     pub last_resort: LastResort,
+    /// What to do where no single boot can be armed.
+    pub unproved_boot: UnprovedBoot,
     /// What to do about a switch by hand.
     pub drift: Drift,
 }

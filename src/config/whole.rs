@@ -10,7 +10,7 @@ use crate::config::reading::Reading;
 use crate::config::rule;
 use crate::config::settings::{
     Activation, Build, BuildMode, Control, Drift, Health, History, LastResort, Paths, Reboot,
-    Settings, Source,
+    Settings, Source, UnprovedBoot,
 };
 use crate::config::span::shown;
 
@@ -96,7 +96,10 @@ fn build(reading: &mut Reading, host: &str) -> Build {
 }
 
 fn activation(reading: &mut Reading) -> Activation {
-    let reboot = reading.choice("activation.reboot", &[("never", Reboot::Never)]);
+    let reboots = [("never", Reboot::Never), ("when-needed", Reboot::WhenNeeded)];
+    let reboot = reading.choice("activation.reboot", &reboots);
+    let unproved = [("refuse", UnprovedBoot::Refuse), ("allow", UnprovedBoot::Allow)];
+    let unproved_boot = reading.choice("activation.unproved_boot", &unproved);
     let resorts = [("reboot", LastResort::Reboot), ("alarm", LastResort::Alarm)];
     let last_resort = reading.choice("activation.last_resort", &resorts);
     let drifts = [("report", Drift::Report), ("hold", Drift::Hold), ("restore", Drift::Restore)];
@@ -104,6 +107,7 @@ fn activation(reading: &mut Reading) -> Activation {
         switch_timeout: reading.span("activation.switch_timeout"),
         reboot: reboot.unwrap_or(Reboot::Never),
         last_resort: last_resort.unwrap_or(LastResort::Reboot),
+        unproved_boot: unproved_boot.unwrap_or(UnprovedBoot::Refuse),
         drift: reading.choice("activation.drift", &drifts).unwrap_or(Drift::Report),
     }
 }

@@ -33,7 +33,7 @@ pub enum Ask {
         /// The deployment; `None` means the one in flight.
         id: Option<i64>,
         /// `confirm` or `abort`.
-        word: crate::handover::answer::Word,
+        word: Word,
     },
     /// Never try this closure, or the closure of this commit, by itself.
     Block {

@@ -15,6 +15,8 @@ pub enum Word {
     Confirm,
     /// Go back.
     Abort,
+    /// A newer commit is ready: what waits for its boot is taken back.
+    Supersede,
 }
 
 /// An answer is for one deployment; for any other it means nothing.

@@ -122,6 +122,10 @@ events! {
     TrialInterrupted = "trial-interrupted", "c6898566fc024d02b33b75ef0a8e901b", Warning;
     /// An interrupted trial was found and is being brought to its end.
     TrialRecovered = "trial-recovered", "eec5e7fd6f624337b29794674cd41182", Warning;
+    /// The next boot tries the closure, once.
+    TrialArmed = "trial-armed", "3ec26b86e7fb4e348f9d15b97c30cd4d", Warning;
+    /// A reboot was asked for, into a system on trial or back from it.
+    RebootAsked = "reboot-asked", "1fccfac5d171472e92d75c03abdc0a0b", Warning;
     /// The machine reboots into the old system.
     LastResort = "last-resort", "d5ce013387df479794789a8f56627b17", Error;
     /// Something that the activator needs did not work.

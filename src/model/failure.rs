@@ -53,7 +53,9 @@ reasons! {
     STALE_REQUEST = "stale-request", "the request was made before the last boot, or for another running system";
     BAD_REQUEST = "bad-request", "the request could not be read";
     BLOCKED = "blocked", "the closure was reverted before and nobody unblocked it";
-    REBOOT_NEEDED = "reboot-needed", "the closure has to be booted, and this release cannot arm a boot yet";
+    REBOOT_NEEDED = "reboot-needed", "the closure has to be booted, and this machine can arm no single boot";
+    STAGED_UNPROVED = "staged-unproved", "it is the boot default, and nothing has proved it, as `activation.unproved_boot` allows";
+    BOOTLOADER_DID_NOT_START_IT = "bootloader-did-not-start-it", "the boot that it was armed for brought the old system";
     LOCK_HELD = "lock-held", "somebody else was switching at that moment";
     PRE_SWITCH_REFUSED = "pre-switch-refused", "a pre-switch check or an inhibitor refused the switch";
     SWITCH_FAILED = "switch-failed", "the switch failed";

@@ -11,6 +11,7 @@ use anyhow::bail;
 
 use super::*;
 use crate::activator::judgement::{Judgement, Remote};
+use crate::activator::record::Boot;
 use crate::activator::record::tests::path;
 use crate::config::settings::Severity;
 use crate::handover::report::CheckState;
@@ -34,6 +35,22 @@ pub enum Fault {
     BootNew,
     /// The boot loader says that it was written, and was not.
     LoaderStands,
+    /// The new system has to be booted.
+    NeedsBoot,
+    /// No single boot can be armed.
+    NoBootOnce,
+    /// Arming fails.
+    Arm,
+    /// Arming ends well, and nothing is armed.
+    ArmLies,
+    /// What is armed cannot be taken back.
+    Disarm,
+    /// The loader does not forget what it was armed for.
+    ArmedForEver,
+    /// The new system does not come up: a panic, and the machine is reset.
+    Panics,
+    /// The boot loader's installer makes the newest entry the default, whatever it is told.
+    NewestIsDefault,
     /// Nobody takes the wish for a reboot.
     Reboot,
     /// A unit of the old system does not come back.
@@ -51,6 +68,14 @@ pub struct Fake {
     pub current: u64,
     /// What the loader starts.
     pub loader: StorePath,
+    /// The profile of the trial entry.
+    pub entry: Option<StorePath>,
+    /// Whether the loader's files have that entry.
+    pub in_menu: bool,
+    /// What the loader starts once instead of its default.
+    pub armed: Option<StorePath>,
+    /// How often the loader was armed, and how often it started what it was armed for.
+    pub arms: (u32, u32),
     /// Closures that we rooted.
     pub roots: BTreeSet<StorePath>,
     // What does not.
@@ -75,6 +100,12 @@ pub struct Fake {
     pub to_old: VecDeque<SwitchEnd>,
     /// Who aborted.
     pub aborted_by: Option<u32>,
+    /// A newer commit is ready.
+    pub superseded: bool,
+    /// What happens once it is armed and waits.
+    pub once_armed: Option<fn(&mut Fake)>,
+    /// `activation.reboot = "when-needed"`
+    pub reboots_itself: bool,
     /// The machine is going down.
     pub stopping: bool,
     /// What the baseline refuses.
@@ -98,6 +129,10 @@ impl Default for Fake {
             generations: vec![old],
             current: 41,
             loader: path('a'),
+            entry: None,
+            in_menu: false,
+            armed: None,
+            arms: (0, 0),
             roots: BTreeSet::new(),
             running: path('a'),
             boots: 1,
@@ -110,6 +145,9 @@ impl Default for Fake {
             to_new: VecDeque::new(),
             to_old: VecDeque::new(),
             aborted_by: None,
+            superseded: false,
+            once_armed: None,
+            reboots_itself: false,
             stopping: false,
             refusal: None,
             intruder: None,
@@ -136,9 +174,11 @@ impl Fake {
     /// What has to be true after every single effect.
     fn hold(&self) {
         let profile = self.profile().toplevel;
-        if !self.healthy {
+        if !self.healthy && !self.faults.contains(&Fault::NewestIsDefault) {
             assert_eq!((&self.loader, &profile), (&path('a'), &path('a')), "unproved default");
         }
+        let once = self.faults.contains(&Fault::ArmedForEver) || self.arms.1 <= self.arms.0;
+        assert!(once, "armed and booted {:?} times", self.arms);
         let alive = [&profile, &self.running].contains(&&self.loader);
         assert!(alive || self.roots.contains(&self.loader), "the default could be deleted");
     }
@@ -157,10 +197,26 @@ impl Fake {
     pub fn reset(&mut self) {
         self.boots += 1;
         self.now = Duration::from_secs(3);
-        self.running = self.loader.clone();
+        self.running = self.start();
         self.watching = None;
         self.report = None;
         self.stopping = false;
+    }
+
+    /// The loader: what is armed once, if its entry is there, else the default.
+    fn start(&mut self) -> StorePath {
+        let keeps = self.faults.contains(&Fault::ArmedForEver);
+        let armed = if keeps { self.armed.clone() } else { self.armed.take() };
+        match armed.filter(|_| self.in_menu) {
+            Some(new) => {
+                self.arms.1 += 1;
+                match self.faults.contains(&Fault::Panics) {
+                    true => self.loader.clone(),
+                    false => new,
+                }
+            }
+            None => self.loader.clone(),
+        }
     }
 
     fn fails(&self, fault: Fault, what: &str) -> Result<()> {
@@ -199,6 +255,7 @@ pub fn proof(old: Generation, running: StorePath) -> Proof {
             settle: Duration::from_secs(60),
             switch_timeout: Duration::from_secs(600),
             may_reboot: true,
+            reboots_itself: false,
             units_decide: true,
             checks: Vec::new(),
             remote: Remote {
@@ -214,6 +271,7 @@ pub fn proof(old: Generation, running: StorePath) -> Proof {
             path: PathBuf::from("/nix/var/nix/profiles/system"),
             old,
         }],
+        boot: None,
     }
 }
 
@@ -254,6 +312,7 @@ impl Host for Fake {
             running: Some(self.running.clone()),
             profile: Some(self.profile()),
             aborted_by: self.aborted_by,
+            superseded: self.superseded,
             stopping: self.stopping,
         }
     }
@@ -265,7 +324,15 @@ impl Host for Fake {
     fn prove(&mut self, _: &Request) -> Proving {
         match self.refusal.clone() {
             Some((failure, retry)) => Proving::Refused { failure, retry },
-            None => Proving::Proved(Box::new(proof(self.profile(), self.running.clone()))),
+            None => {
+                let mut proof = proof(self.profile(), self.running.clone());
+                proof.judgement.reboots_itself = self.reboots_itself;
+                proof.boot = self.faults.contains(&Fault::NeedsBoot).then(|| Boot {
+                    reasons: vec!["the kernel differs".to_owned()],
+                    provable: !self.faults.contains(&Fault::NoBootOnce),
+                });
+                Proving::Proved(Box::new(proof))
+            }
         }
     }
 
@@ -305,7 +372,11 @@ impl Host for Fake {
         match (switch.action, end.activated()) {
             (Action::Test, true) => self.running = switch.toplevel.clone(),
             (Action::Boot, true) if !self.faults.contains(&Fault::LoaderStands) || !new => {
-                self.loader = switch.toplevel.clone();
+                self.in_menu = self.entry.is_some();
+                self.loader = match self.entry.clone() {
+                    Some(newest) if self.faults.contains(&Fault::NewestIsDefault) => newest,
+                    _ => switch.toplevel.clone(),
+                };
             }
             (Action::Test | Action::Boot, _) => {}
         }
@@ -317,6 +388,37 @@ impl Host for Fake {
         };
         self.changed();
         end
+    }
+
+    fn make_entry(&mut self, toplevel: &StorePath) -> Result<()> {
+        self.entry = Some(toplevel.clone());
+        self.changed();
+        Ok(())
+    }
+
+    fn arm(&mut self, toplevel: &StorePath, default: &StorePath) -> Result<(), Unarmed> {
+        if self.faults.contains(&Fault::NoBootOnce) {
+            return Err(Unarmed::Impossible("there is no boot loader".to_owned()));
+        }
+        let whole = self.in_menu && self.entry.as_ref() == Some(toplevel);
+        if self.faults.contains(&Fault::Arm) || !whole || self.loader != *default {
+            return Err(Unarmed::Failed("could not arm it".to_owned()));
+        }
+        if !self.faults.contains(&Fault::ArmLies) {
+            self.armed = Some(toplevel.clone());
+            self.arms.0 += 1;
+        }
+        self.changed();
+        Ok(())
+    }
+
+    fn disarm(&mut self, _: &StorePath) -> Result<()> {
+        self.fails(Fault::Disarm, "could not disarm")?;
+        self.armed = None;
+        self.changed();
+        self.entry = None;
+        self.changed();
+        Ok(())
     }
 
     fn restart_agent(&mut self) {
@@ -386,6 +488,11 @@ impl Host for Fake {
 
     fn wait(&mut self, at_most: Duration) {
         self.now += at_most;
+        if self.armed.is_some()
+            && let Some(happens) = self.once_armed.take()
+        {
+            happens(self);
+        }
     }
 }
 

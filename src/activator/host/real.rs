@@ -8,15 +8,15 @@ use anyhow::{Context, Result};
 
 use super::{Action, Host, Look, PreSwitchChecks, Proving, Side, Switch};
 use crate::activator::checks::configured::Configured;
-use crate::activator::checks::lifeline::{self, LifelineSight, Wanted};
-use crate::activator::checks::units::{self, Units};
-use crate::activator::checks::{Sight, Watched, Watching, watch};
-use crate::activator::judgement::{Before, Frozen};
+use crate::activator::checks::lifeline;
+use crate::activator::checks::units;
+use crate::activator::checks::{Watching, watch};
+use crate::activator::judgement::Before;
 use crate::activator::record::{self, Baseline, Profile, Record, Trial};
-use crate::activator::trial::phase::Phase;
+use crate::activator::trial::boot::Unarmed;
 use crate::activator::trial::seen::CheckSeen;
 use crate::activator::trial::switched::SwitchEnd;
-use crate::config::settings::{Paths, Settings, Severity};
+use crate::config::settings::{Paths, Settings};
 use crate::effects::journal::{self, About};
 use crate::effects::notify::{self, AskedToEnd};
 use crate::effects::process::Status;
@@ -30,6 +30,7 @@ use crate::model::event::EventKind;
 use crate::model::store_path::StorePath;
 
 mod baseline;
+mod watched;
 
 /// What runs.
 pub const RUNNING: &str = "/run/current-system";
@@ -40,10 +41,6 @@ pub const ROOTS: &str = "/nix/var/nix/gcroots/autodeploy";
 /// Their names.
 pub const ROOT_NAMES: &[&str] = &["old", "new", "activator"];
 
-/// How often the built-in checks look.
-const LOOK: Duration = Duration::from_millis(300);
-/// The limit on one look of a built-in check; the lifeline's holds a self-test.
-const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that one wait goes without showing the watchdog that we live.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long what asks Nix may take before the watchdog ends it: Nix waits for a garbage collection,
@@ -86,99 +83,18 @@ impl Machine {
         &self.settings.paths
     }
 
-    fn aborted_by(&self, trial: &Trial) -> Option<u32> {
+    /// What was said about this deployment; what a newer release may say means nothing.
+    fn answer(&self, trial: &Trial) -> Option<Answer> {
         let path = self.paths().runtime_dir.join(answer::FILE);
         let bytes = files::read_limited(&path, LARGEST_FILE_BYTES).ok()??;
         let answer: Answer = serde_json::from_slice(&bytes).ok()?;
-        let is_for_us = answer.deployment == trial.request.deployment;
-        (is_for_us && answer.answer == Word::Abort).then_some(answer.uid)
+        (answer.deployment == trial.request.deployment).then_some(answer)
     }
 
     /// SIGTERM alone says nothing: only a machine on its way down ends a trial. Where nobody
     /// answers any more, it is on its way down.
     fn is_stopping(&mut self) -> bool {
         self.asked_to_end.came() && self.systemd.state().map_or(true, |state| state == "stopping")
-    }
-
-    fn watched(&self, trial: &Trial, side: Side) -> Vec<Watched> {
-        let Some(proof) = &trial.proof else { return Vec::new() };
-        let judgement = &proof.judgement;
-        let suspects = match &trial.phase {
-            Phase::Rechecking { cause, .. } => cause.suspects.as_slice(),
-            _ => &[],
-        };
-        let mut all = Vec::new();
-        if side == Side::New || suspects.iter().any(|name| name == LIFELINE) {
-            all.push(self.lifeline(trial, side));
-        }
-        if side == Side::New && judgement.units_decide {
-            let sight = Units::new(self.switched.0, &proof.baseline.failed_units);
-            all.push(built_in(Box::new(sight), &[UNITS, (OTHERS, "units", Severity::Wanted)]));
-        }
-        let prober = profile::own_program().unwrap_or_default();
-        for frozen in &judgement.checks {
-            if side == Side::New || suspects.contains(&frozen.name) {
-                all.push(configured(frozen, &prober));
-            }
-        }
-        all
-    }
-
-    fn lifeline(&self, trial: &Trial, side: Side) -> Watched {
-        let judgement = trial.proof.as_ref().map(|proof| &proof.judgement);
-        let mut remote = judgement.map(|it| it.remote.clone()).unwrap_or_default();
-        if side == Side::Old {
-            // The old agent asks for what the old configuration says.
-            remote.url.clone_from(&self.settings.source.url);
-            remote.branch.clone_from(&self.settings.source.branch);
-            remote.unchanged = true;
-        }
-        let wanted = Wanted {
-            remote,
-            commit: trial.request.commit.clone(),
-            boot_id: self.boot_id(),
-            after: self.switched.1,
-        };
-        let toplevel = trial.request.toplevel.as_path().to_owned();
-        let sight = LifelineSight::new(wanted, self.paths().runtime_dir.clone(), toplevel, side);
-        let mut watched = built_in(Box::new(sight), &[(LIFELINE, "lifeline", Severity::Required)]);
-        let was_green = judgement.is_some_and(|it| it.lifeline_was_green);
-        watched.checks.iter_mut().for_each(|check| check.tells = was_green);
-        watched
-    }
-}
-
-const LIFELINE: &str = "lifeline";
-const UNITS: (&str, &str, Severity) = ("units", "units", Severity::Required);
-const OTHERS: &str = "other-units";
-
-fn built_in(sight: Box<dyn Sight>, checks: &[(&str, &str, Severity)]) -> Watched {
-    let checks = checks.iter().map(|(name, kind, severity)| pending(name, kind, *severity));
-    Watched { checks: checks.collect(), sight, interval: LOOK, limit: LOOK_LIMIT }
-}
-
-fn configured(frozen: &Frozen, prober: &Path) -> Watched {
-    let check = &frozen.check;
-    let mut seen = pending(&frozen.name, check.probe.kind(), check.severity);
-    (seen.excused, seen.tells) = (frozen.excused, frozen.tells);
-    Watched {
-        checks: vec![seen],
-        sight: Box::new(Configured::new(&frozen.name, check, prober)),
-        interval: check.interval,
-        limit: check.timeout,
-    }
-}
-
-fn pending(name: &str, kind: &str, severity: Severity) -> CheckSeen {
-    CheckSeen {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        severity,
-        excused: false,
-        tells: false,
-        state: CheckState::Pending,
-        since: clock::monotonic(),
-        message: String::new(),
     }
 }
 
@@ -217,10 +133,13 @@ impl Host for Machine {
 
     fn look(&mut self, trial: &Trial) -> Look {
         notify::beat();
+        let answer = self.answer(trial);
+        let said = |word: Word| answer.as_ref().filter(|answer| answer.answer == word);
         Look {
             running: profile::store_path(Path::new(RUNNING)).ok(),
             profile: profile::current(&self.paths().system_profile).ok(),
-            aborted_by: self.aborted_by(trial),
+            aborted_by: said(Word::Abort).map(|answer| answer.uid),
+            superseded: said(Word::Supersede).is_some(),
             stopping: self.is_stopping(),
         }
     }
@@ -295,6 +214,18 @@ impl Host for Machine {
             Ok(Status::TimedOut | Status::Stopped) => SwitchEnd::TimedOut { limit: switch.limit },
             Err(error) => SwitchEnd::NotStarted(format!("{error:#}")),
         }
+    }
+
+    fn make_entry(&mut self, _: &StorePath) -> Result<()> {
+        Ok(())
+    }
+
+    fn arm(&mut self, _: &StorePath, _: &StorePath) -> Result<(), Unarmed> {
+        Err(Unarmed::Impossible("no boot loader is known yet".to_owned()))
+    }
+
+    fn disarm(&mut self, _: &StorePath) -> Result<()> {
+        Ok(())
     }
 
     fn restart_agent(&mut self) {

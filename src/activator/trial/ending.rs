@@ -46,6 +46,48 @@ pub fn runs_already(generation: u64) -> End {
     End { generation: Some(generation), ..kept }
 }
 
+/// It is the default, unproved, and nobody has booted it yet.
+pub fn staged(generation: u64) -> End {
+    let failure = Failure::new(
+        Reason::STAGED_UNPROVED,
+        format!(
+            "staged as generation {generation}: the next boot starts it, and nothing proved it"
+        ),
+    )
+    .hint("`reboot` when it suits; the boot menu still has the generation before");
+    let staged = end(Outcome::Staged, failure, false, Mark::None);
+    End { generation: Some(generation), ..staged }
+}
+
+/// A newer commit is ready, and this one was not booted yet.
+pub fn superseded() -> End {
+    let failure = Failure::new(
+        Reason::NEWER_COMMIT,
+        "a newer commit came before the reboot that this one was armed for",
+    )
+    .hint("`autodeployctl status` shows the newer one");
+    end(Outcome::Superseded, failure, false, Mark::None)
+}
+
+/// The boot that it was armed for brought the old system: once is forgiven, as any interruption.
+pub fn not_started(policy: &Policy) -> End {
+    let message = "the machine was booted, and the old system runs: the boot loader did not start \
+                   the new one, or that did not come up";
+    let failure = Failure::new(Reason::BOOTLOADER_DID_NOT_START_IT, message);
+    End { outcome: Outcome::Failed, ..struck(failure, policy) }
+}
+
+/// It cannot be said that the next boot brings the old system: a person has to look.
+pub fn not_disarmed(end: End, cause: &str) -> End {
+    let message = format!(
+        "{}; and the boot that was armed could not be taken back: {cause}",
+        end.failure.message
+    );
+    let failure = Failure::new(end.failure.reason.clone(), message)
+        .hint("`bootctl set-oneshot \"\"`, or `grub-editenv - unset next_entry`, takes it back");
+    End { failure, ..end }
+}
+
 /// Nothing was switched to.
 pub fn failed(failure: Failure, retry: bool) -> End {
     end(Outcome::Failed, failure, retry, Mark::None)
@@ -67,6 +109,18 @@ pub fn shut_down() -> End {
         "the machine was shut down during the trial; the old system is the boot default",
     );
     end(Outcome::Interrupted, failure, true, Mark::None)
+}
+
+/// The machine is going down in the window of a boot trial. Counted: what reboots the machine may
+/// be the new system itself, and would be armed for ever.
+pub fn shut_down_after_boot(policy: &Policy) -> End {
+    match policy.acquittals < ACQUITTALS {
+        true => End { mark: Mark::Acquitted, ..shut_down() },
+        false => {
+            let failure = Failure { hint: None, ..shut_down().failure };
+            end(Outcome::Interrupted, failure, false, Mark::Refused)
+        }
+    }
 }
 
 /// What runs, or what boots next, is not what we left there.

@@ -37,6 +37,31 @@ pub enum Phase {
         /// What follows.
         then: Then,
     },
+    /// What has to be booted gets an entry, and is armed for one boot; the default stays.
+    Arming {
+        /// Tries before this one.
+        tries: u8,
+    },
+    /// The next boot starts it, once, whoever reboots.
+    Armed {
+        /// How often we asked for that reboot ourselves.
+        tries: u8,
+        /// When it was last asked for with success.
+        asked: Option<Duration>,
+    },
+    /// The arming is being taken back; a boot trial ends only after that.
+    Disarming {
+        /// Tries before this one.
+        tries: u8,
+        /// How the trial ends then.
+        end: End,
+    },
+    /// No single boot can be armed, and the configuration allows to do without: profile and boot
+    /// default are being set to a system that nothing has proved.
+    Staging {
+        /// Tries before this one.
+        tries: u8,
+    },
     /// The old system is being activated.
     Reverting {
         /// Why.
@@ -80,6 +105,10 @@ impl Phase {
             Phase::Watching { .. } => "watching",
             Phase::Keeping { .. } => "keeping",
             Phase::Unkeeping { .. } => "unkeeping",
+            Phase::Arming { .. } => "arming",
+            Phase::Armed { .. } => "armed",
+            Phase::Disarming { .. } => "disarming",
+            Phase::Staging { .. } => "staging",
             Phase::Reverting { .. } => "reverting",
             Phase::Rechecking { .. } => "rechecking",
             Phase::Rebooting { .. } => "rebooting",
@@ -95,9 +124,12 @@ impl Phase {
             Phase::Switching => Public::Switching,
             Phase::Watching { .. } => Public::Watching,
             Phase::Keeping { .. } => Public::Keeping,
-            Phase::Unkeeping { .. } | Phase::Reverting { .. } | Phase::Rechecking { .. } => {
-                Public::Reverting
-            }
+            Phase::Unkeeping { .. }
+            | Phase::Reverting { .. }
+            | Phase::Rechecking { .. }
+            | Phase::Disarming { .. } => Public::Reverting,
+            Phase::Arming { .. } | Phase::Staging { .. } => Public::Arming,
+            Phase::Armed { .. } => Public::Armed,
             Phase::Rebooting { .. } => Public::Rebooting,
             Phase::Ended(_) => Public::Idle,
         }
@@ -109,19 +141,43 @@ impl Phase {
             Phase::Requested | Phase::Baseline | Phase::Switching | Phase::Watching { .. } => {
                 String::new()
             }
-            Phase::Keeping { tries } | Phase::Unkeeping { tries, .. } if *tries > 0 => {
+            Phase::Keeping { tries }
+            | Phase::Unkeeping { tries, .. }
+            | Phase::Arming { tries }
+            | Phase::Staging { tries }
+                if *tries > 0 =>
+            {
                 format!("try {}", tries.saturating_add(1))
             }
-            Phase::Keeping { .. } | Phase::Unkeeping { .. } => String::new(),
+            Phase::Keeping { .. }
+            | Phase::Unkeeping { .. }
+            | Phase::Arming { .. }
+            | Phase::Staging { .. } => String::new(),
+            Phase::Armed { asked: Some(_), .. } => "the machine is being rebooted".to_owned(),
+            Phase::Armed { asked: None, .. } => "the next boot starts it, once".to_owned(),
+            Phase::Disarming { end, .. } => end.failure.message.clone(),
             Phase::Reverting { cause, tries, .. } if *tries > 0 => {
                 format!("{}, try {}", cause.failure.message, tries.saturating_add(1))
             }
             Phase::Reverting { cause, .. } => cause.failure.message.clone(),
             Phase::Rechecking { .. } => "the old system runs again".to_owned(),
-            Phase::Rebooting { .. } => "the old system did not come back whole".to_owned(),
+            Phase::Rebooting { cause, .. } => {
+                format!("back into the old system: {}", cause.failure.message)
+            }
             Phase::Ended(end) => end.failure.message.clone(),
         }
     }
+}
+
+/// How the system on trial comes to run, and so how the old one comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// By `switch-to-configuration test`, there and back.
+    #[default]
+    Switch,
+    /// By one boot; any other boot brings the old system. From [`Phase::Arming`] to the end.
+    Boot,
 }
 
 /// What follows when profile and default are back.

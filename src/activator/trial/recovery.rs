@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::phase::{Cause, Phase, Then};
+use super::boot::{after_the_boot, disarmed_first, go_back, unstage};
+use super::phase::{Cause, End, Phase, Then};
 use super::seen::System;
 use super::{Policy, Reverted, TRIES, after_unkeep, ending, last_resort, revert_again};
 use crate::model::failure::{Failure, Reason};
@@ -24,6 +25,11 @@ pub struct Found {
 /// counted. After a reboot the machine runs what was the default: the old system, unless keeping
 /// had got as far as the boot loader.
 pub fn recover(phase: Phase, found: &Found, policy: &Policy) -> Phase {
+    let name = phase.name();
+    disarmed_first(name, go_on(phase, found, policy), policy)
+}
+
+fn go_on(phase: Phase, found: &Found, policy: &Policy) -> Phase {
     match (phase, found.rebooted) {
         (Phase::Ended(end), _) => Phase::Ended(end),
         (Phase::Requested, false) => Phase::Requested,
@@ -31,6 +37,9 @@ pub fn recover(phase: Phase, found: &Found, policy: &Policy) -> Phase {
             Phase::Ended(ending::dropped(gone(found, "before anything was switched")))
         }
         // Before the phase is looked at: what neither of us left there is not ours to touch.
+        (Phase::Disarming { tries, end }, _) if found.system == System::Other => {
+            disarm_again(tries, end)
+        }
         (_, _) if found.system == System::Other => Phase::Ended(ending::someone_else()),
         (phase, false) => in_the_same_boot(phase, found, policy),
         (phase, true) => after_a_boot(phase, found, policy),
@@ -48,13 +57,15 @@ fn gone(found: &Found, when: &str) -> Failure {
 
 fn in_the_same_boot(phase: Phase, found: &Found, policy: &Policy) -> Phase {
     match phase {
-        Phase::Switching | Phase::Watching { .. } => Phase::Reverting {
-            cause: Cause::interrupted(gone(found, "during the trial")),
-            tries: 0,
-            rebooted: false,
-        },
+        Phase::Switching | Phase::Watching { .. } => {
+            go_back(Cause::interrupted(gone(found, "during the trial")), policy)
+        }
+        Phase::Arming { tries } => arm_again(tries),
+        Phase::Armed { tries, .. } => Phase::Armed { tries, asked: None },
+        Phase::Disarming { tries, end } => disarm_again(tries, end),
+        Phase::Staging { tries } => stage_again(tries),
         Phase::Keeping { tries } => keep_again(tries),
-        Phase::Unkeeping { tries, then } => unkeep_again(tries, then, found),
+        Phase::Unkeeping { tries, then } => unkeep_again(tries, then, (found, policy)),
         Phase::Reverting { cause, tries, rebooted } => {
             let failure = Failure::new(
                 Reason::OLD_SYSTEM_BROKEN,
@@ -78,16 +89,33 @@ fn after_a_boot(phase: Phase, found: &Found, policy: &Policy) -> Phase {
             policy,
         )),
         // A loader that starts what was never made the default: back, once the boot is over.
-        Phase::Switching | Phase::Watching { .. } => Phase::Reverting {
-            cause: Cause::interrupted(gone(found, "during the trial")),
-            tries: 0,
-            rebooted: false,
-        },
+        Phase::Switching | Phase::Watching { .. } => {
+            go_back(Cause::interrupted(gone(found, "during the trial")), policy)
+        }
+        Phase::Armed { .. } => after_the_boot(found.system, found.now, policy),
+        // Whether it was armed, and perhaps booted already, nothing says.
+        Phase::Arming { .. } if old => Phase::Ended(ending::struck(
+            gone(found, "while a boot was being armed; the old system runs"),
+            policy,
+        )),
+        // It was armed, and nothing on disk says that this was looked at: not forward by guess.
+        Phase::Arming { .. } => {
+            go_back(Cause::interrupted(gone(found, "while a boot was being armed")), policy)
+        }
+        Phase::Disarming { tries, end } if old => disarm_again(tries, end),
+        Phase::Disarming { .. } => {
+            go_back(Cause::interrupted(gone(found, "while a boot was being disarmed")), policy)
+        }
+        Phase::Staging { .. } if old => {
+            let failure = gone(found, "while the new system was being staged");
+            Phase::Unkeeping { tries: 0, then: Then::End(ending::dropped(failure)) }
+        }
+        Phase::Staging { tries } => stage_again(tries),
         Phase::Keeping { .. } if old => {
             Phase::Unkeeping { tries: 0, then: Then::End(ending::not_quite_kept(policy)) }
         }
         Phase::Keeping { tries } => keep_again(tries),
-        Phase::Unkeeping { tries, then } => unkeep_again(tries, then, found),
+        Phase::Unkeeping { tries, then } => unkeep_again(tries, then, (found, policy)),
         Phase::Reverting { cause, rebooted, .. } if old => {
             Phase::Rechecking { cause, since: found.now, rebooted, tries: 0 }
         }
@@ -115,6 +143,30 @@ fn after_a_boot(phase: Phase, found: &Found, policy: &Policy) -> Phase {
     }
 }
 
+fn arm_again(tries: u8) -> Phase {
+    match tries.saturating_add(1) {
+        tries if tries < TRIES => Phase::Arming { tries },
+        _ => {
+            let message = "the activator was ended each time that it tried to arm a boot";
+            Phase::Ended(ending::failed(Failure::new(Reason::TOO_MANY_ATTEMPTS, message), true))
+        }
+    }
+}
+
+fn disarm_again(tries: u8, end: End) -> Phase {
+    match tries.saturating_add(1) {
+        tries if tries < TRIES => Phase::Disarming { tries, end },
+        _ => Phase::Ended(ending::not_disarmed(end, "the activator was ended each time it tried")),
+    }
+}
+
+fn stage_again(tries: u8) -> Phase {
+    match tries.saturating_add(1) {
+        tries if tries < TRIES => Phase::Staging { tries },
+        _ => unstage("the activator was ended each time that it tried"),
+    }
+}
+
 fn keep_again(tries: u8) -> Phase {
     match tries.saturating_add(1) {
         tries if tries < TRIES => Phase::Keeping { tries },
@@ -125,7 +177,7 @@ fn keep_again(tries: u8) -> Phase {
     }
 }
 
-fn unkeep_again(tries: u8, then: Then, found: &Found) -> Phase {
+fn unkeep_again(tries: u8, then: Then, (found, policy): (&Found, &Policy)) -> Phase {
     let then = match then {
         // The boot has done what the switch was for.
         Then::Revert(cause) if found.rebooted && found.system.is_old() => Then::Recheck(cause),
@@ -133,7 +185,7 @@ fn unkeep_again(tries: u8, then: Then, found: &Found) -> Phase {
     };
     match tries.saturating_add(1) {
         tries if tries < TRIES => Phase::Unkeeping { tries, then },
-        _ => after_unkeep(then, found.now),
+        _ => after_unkeep(then, found.now, policy),
     }
 }
 

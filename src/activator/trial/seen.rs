@@ -83,6 +83,8 @@ pub struct Seen {
     pub profile_moved: bool,
     /// Who aborted, if somebody did.
     pub aborted_by: Option<u32>,
+    /// A newer commit is ready, and this one has not begun to run.
+    pub superseded: bool,
     /// We were told to end, and the machine is going down.
     pub stopping: bool,
     /// The checks, as far as they are running.

@@ -26,10 +26,6 @@ pub enum SwitchEnd {
     NotStarted(String),
 }
 
-/// What a person does with a closure that only a boot can try.
-pub const BOOT_BY_HAND: &str = "`nixos-rebuild boot` by hand and a reboot bring it; \
-                                the next push is followed again";
-
 /// The lock is held by somebody else, or another call of the system said `EAGAIN`.
 pub const LOCK_HELD: SwitchEnd = SwitchEnd::Code(11);
 
@@ -76,14 +72,8 @@ pub fn after_switch(end: SwitchEnd, system: System, now: Duration) -> Phase {
             ),
             true,
         )),
-        (SwitchEnd::Code(100), System::Old | System::Both) => Phase::Ended(ending::failed(
-            Failure::new(
-                Reason::REBOOT_NEEDED,
-                "the new system cannot be switched to: its init interface is another one",
-            )
-            .hint(BOOT_BY_HAND),
-            false,
-        )),
+        // Nothing was activated: its init interface is another one, and only a boot tries that.
+        (SwitchEnd::Code(100), System::Old | System::Both) => Phase::Arming { tries: 0 },
         (SwitchEnd::Code(2), _) => revert(Reason::ACTIVATION_FAILED, "the activation failed"),
         (SwitchEnd::TimedOut { .. }, _) => revert(Reason::SWITCH_TIMEOUT, "the switch was ended"),
         (SwitchEnd::Code(_) | SwitchEnd::Signal(_) | SwitchEnd::NotStarted(_), _) => {

@@ -10,33 +10,36 @@ use super::*;
 use crate::config::settings::Severity;
 use crate::handover::report::CheckState::{self, Green, Pending, Red};
 
-const fn s(seconds: u64) -> Duration {
+pub(super) const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         window: s(300),
         settle: s(60),
+        way: Way::Switch,
+        reboot: Reboot::Never,
         last_resort: LastResort::Reboot,
         strikes: 0,
         acquittals: 0,
     }
 }
 
-fn seen(now: u64, system: System) -> Seen {
+pub(super) fn seen(now: u64, system: System) -> Seen {
     Seen {
         now: s(now),
         system,
         profile_moved: false,
         aborted_by: None,
+        superseded: false,
         stopping: false,
         checks: Vec::new(),
         lost: Vec::new(),
     }
 }
 
-fn check_of(name: &str, state: CheckState, since: u64) -> CheckSeen {
+pub(super) fn check_of(name: &str, state: CheckState, since: u64) -> CheckSeen {
     CheckSeen {
         name: name.to_owned(),
         kind: "http".to_owned(),
@@ -49,7 +52,7 @@ fn check_of(name: &str, state: CheckState, since: u64) -> CheckSeen {
     }
 }
 
-fn cause(verdict: Verdict, suspects: &[&str]) -> Cause {
+pub(super) fn cause(verdict: Verdict, suspects: &[&str]) -> Cause {
     Cause {
         verdict,
         failure: Failure::new(Reason::UNHEALTHY, "it was not healthy"),
@@ -71,7 +74,7 @@ fn rechecking(suspects: &[&str]) -> Phase {
 }
 
 /// A phase in one word, with the parts that a table cares about.
-fn brief(phase: &Phase) -> String {
+pub(super) fn brief(phase: &Phase) -> String {
     match phase {
         Phase::Ended(End { outcome, failure, retry, mark, .. }) => {
             format!("{outcome} {} retry={retry} {mark:?}", failure.reason)
@@ -95,11 +98,17 @@ fn brief(phase: &Phase) -> String {
             format!("rechecking {tries} rebooted={rebooted}")
         }
         Phase::Rebooting { tries, .. } => format!("rebooting {tries}"),
+        Phase::Arming { tries } => format!("arming {tries}"),
+        Phase::Armed { tries, .. } => format!("armed {tries}"),
+        Phase::Staging { tries } => format!("staging {tries}"),
+        Phase::Disarming { tries, end } => {
+            format!("disarming {tries} then {}", brief(&Phase::Ended(end.clone())))
+        }
         other => other.name().to_owned(),
     }
 }
 
-fn brief_step(step: &Step) -> String {
+pub(super) fn brief_step(step: &Step) -> String {
     match step {
         Step::Enter(phase) => format!("enter {}", brief(phase)),
         Step::Wait(time) => format!("wait {}", time.as_secs_f64()),
@@ -237,7 +246,7 @@ fn every_end_of_the_switch_means_one_thing() {
     switched(Code(0), System::Old, broken);
     switched(Code(11), System::Old, "failed lock-held retry=true None");
     switched(Code(11), System::New, broken);
-    switched(Code(100), System::Old, "failed reboot-needed retry=false None");
+    switched(Code(100), System::Old, "arming 0");
     switched(Code(1), System::Old, broken);
     switched(Code(101), System::New, broken);
     switched(Code(2), System::New, "reverting 0 NotSwitched activation-failed rebooted=false");
@@ -506,7 +515,7 @@ fn a_second_interruption_refuses_the_closure() {
 }
 
 /// Every phase, with every count that it can hold.
-fn every_phase() -> Vec<Phase> {
+pub(super) fn every_phase() -> Vec<Phase> {
     let mut all = vec![
         Phase::Requested,
         Phase::Baseline,
@@ -522,6 +531,10 @@ fn every_phase() -> Vec<Phase> {
         }
         all.push(Phase::Keeping { tries });
         all.push(unkeeping(tries));
+        all.push(Phase::Arming { tries });
+        all.push(Phase::Armed { tries, asked: None });
+        all.push(Phase::Disarming { tries, end: ending::superseded() });
+        all.push(Phase::Staging { tries });
         all.push(Phase::Rebooting { cause: cause(Verdict::Unhealthy, &[]), tries, asked: None });
     }
     all
@@ -530,19 +543,25 @@ fn every_phase() -> Vec<Phase> {
 #[test]
 fn restarts_alone_never_go_round_for_ever() {
     for system in [System::Old, System::New, System::Both, System::Other] {
-        for rebooted in [false, true] {
+        for (rebooted, way) in [(false, Way::Switch), (true, Way::Switch), (true, Way::Boot)] {
             for start in every_phase() {
-                let found = Found { rebooted, system, now: s(0) };
-                let mut phase = start.clone();
-                let ended = (0..40).any(|_| {
-                    phase = recover(phase.clone(), &found, &policy());
-                    // These two are ended by what they do, not by restarts of the process.
-                    matches!(phase, Phase::Ended(_) | Phase::Rebooting { .. } | Phase::Requested)
-                });
-                assert!(ended, "{start:?} {system:?} rebooted={rebooted}");
+                ends(start, &Found { rebooted, system, now: s(0) }, &Policy { way, ..policy() });
             }
         }
     }
+}
+
+#[track_caller]
+fn ends(start: Phase, found: &Found, policy: &Policy) {
+    let mut phase = start.clone();
+    let ended = (0..40).any(|_| {
+        phase = recover(phase.clone(), found, policy);
+        // What is armed waits as long as it has to; the others are ended by what they do, and not
+        // by restarts of the process.
+        let waits = matches!(phase, Phase::Armed { .. }) && !found.rebooted;
+        waits || matches!(phase, Phase::Ended(_) | Phase::Rebooting { .. } | Phase::Requested)
+    });
+    assert!(ended, "{start:?} {found:?} {policy:?}");
 }
 
 #[test]
@@ -565,7 +584,7 @@ fn a_phase_survives_the_disk() {
 
 #[test]
 fn nothing_goes_forward_without_a_record() {
-    let next = |phase: Phase| unrecorded(&phase, "read-only").map(|phase| brief(&phase));
+    let next = |phase: Phase| unrecorded(&phase, "read-only", &policy()).map(|phase| brief(&phase));
     assert_eq!(next(Phase::Switching).unwrap(), "failed internal retry=true None");
     assert_eq!(
         next(Phase::Keeping { tries: 0 }).unwrap(),

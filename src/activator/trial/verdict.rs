@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::phase::{Cause, Phase, Verdict};
+use super::boot::go_back;
+use super::phase::{Cause, Phase, Verdict, Way};
 use super::seen::{CheckSeen, Seen};
 use super::{LOOK_AGAIN, Policy, Step, ending};
 use crate::handover::report::CheckState;
@@ -15,13 +16,16 @@ use crate::model::failure::{Failure, Reason};
 /// green.
 pub fn watch(since: Duration, seen: &Seen, policy: &Policy) -> Step {
     if seen.stopping {
-        return Step::Enter(Phase::Ended(ending::shut_down()));
+        return Step::Enter(Phase::Ended(match policy.way {
+            Way::Switch => ending::shut_down(),
+            Way::Boot => ending::shut_down_after_boot(policy),
+        }));
     }
     if !seen.system.is_new() || seen.profile_moved {
         return Step::Enter(Phase::Ended(ending::someone_else()));
     }
     if let Some(uid) = seen.aborted_by {
-        return revert(Cause::aborted(uid));
+        return Step::Enter(go_back(Cause::aborted(uid), policy));
     }
     let deadline = since + policy.window;
     // Settled counts up to the deadline, however late this look is.
@@ -29,13 +33,11 @@ pub fn watch(since: Duration, seen: &Seen, policy: &Policy) -> Step {
     match settled.filter(|settled| *settled <= deadline) {
         Some(settled) if settled <= seen.now => Step::Enter(Phase::Keeping { tries: 0 }),
         Some(settled) => Step::Wait((settled - seen.now).min(LOOK_AGAIN)),
-        None if seen.now >= deadline => revert(unhealthy(&seen.checks, policy.window)),
+        None if seen.now >= deadline => {
+            Step::Enter(go_back(unhealthy(&seen.checks, policy.window), policy))
+        }
         None => Step::Wait((deadline - seen.now).min(LOOK_AGAIN)),
     }
-}
-
-fn revert(cause: Cause) -> Step {
-    Step::Enter(Phase::Reverting { cause, tries: 0, rebooted: false })
 }
 
 /// Since when everything that decides is green; `None` while something is not, or while nothing

@@ -129,7 +129,7 @@ impl Control {
 
     /// Confirms or aborts the trial that is on.
     async fn answer(&self, id: Option<i64>, answer: Word) -> Result<Taken, Refusal> {
-        self.order(Ask::Answer { id, word: answer.into() }).await
+        self.order(Ask::Answer { id, word: answer }).await
     }
 
     /// Never tries a closure again by itself; named by store path, commit or deployment.

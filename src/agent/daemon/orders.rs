@@ -7,9 +7,9 @@ use crate::agent::inbox::Asked;
 use crate::agent::rollout::collisions::{self, Abort};
 use crate::agent::rollout::{Birth, Closure, Deployment, End, Seen, Stage, record};
 use crate::agent::status;
-use crate::control::ask::{Ask, Refusal, RunNow, Told};
+use crate::control::ask::{Ask, Refusal, RunNow, Told, Word};
 use crate::handover;
-use crate::handover::answer::{Answer, Word};
+use crate::handover::answer::Answer;
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Kind, Outcome};
 use crate::model::event::EventKind;
@@ -193,7 +193,8 @@ impl<H: Host> Agent<H> {
         };
         let asked = Entry::Event(self.ordered(uid, &what));
         self.write_order(vec![asked])?;
-        let answer = Answer { version: handover::VERSION, deployment: id, answer: word, uid };
+        let answer =
+            Answer { version: handover::VERSION, deployment: id, answer: word.into(), uid };
         self.host.answer(&answer).map_err(internal)
     }
 

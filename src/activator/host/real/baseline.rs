@@ -10,7 +10,7 @@ use crate::activator::checks::units;
 use crate::activator::host::{Host, Proving};
 use crate::activator::judgement::{Remote, freeze, shared};
 use crate::activator::record::{Baseline, Profile, Proof, Trial};
-use crate::activator::trial::switched::BOOT_BY_HAND;
+use crate::activator::trial::boot;
 use crate::config::settings::Settings;
 use crate::effects::{closure, evidence, network, profile};
 use crate::handover::report::Evidence;
@@ -66,6 +66,7 @@ impl Machine {
             },
             judgement: freeze(request, &self.settings, &new, &before),
             profiles: vec![profile],
+            boot: None,
         })
     }
 
@@ -177,10 +178,6 @@ fn switchable(running: &StorePath, new: &StorePath) -> Result<(), Failure> {
     let reasons = closure::needs_boot(&booted, &running, &closure::boot_facts(new.as_path()));
     match reasons.is_empty() {
         true => Ok(()),
-        false => {
-            let message =
-                format!("the closure has to be booted to be tried: {}", reasons.join(", "));
-            Err(Failure::new(Reason::REBOOT_NEEDED, message).hint(BOOT_BY_HAND))
-        }
+        false => Err(boot::unarmable(&reasons.join(", "))),
     }
 }

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::agent::host::fake::{closure, commit};
+use crate::control::ask;
 use crate::handover::answer::Word;
 use crate::model::deployment::Phase;
 
 fn abort() -> Ask {
-    Ask::Answer { id: None, word: Word::Abort }
+    Ask::Answer { id: None, word: ask::Word::Abort }
 }
 
 /// Holds a trial of commit `a` in a phase, then lets `script` at it.
@@ -240,11 +241,11 @@ fn a_restart_of_the_agent_goes_on_with_the_same_deployment() {
 #[test]
 fn confirm_is_told_to_a_trial_and_to_nothing_else() {
     held_in(Phase::Watching, async |person, machine| {
-        let confirm = || Ask::Answer { id: None, word: Word::Confirm };
+        let confirm = || Ask::Answer { id: None, word: ask::Word::Confirm };
         assert_eq!(person.orders(confirm()).await, Some(1));
         let told = machine.borrow().answer.clone().unwrap();
         assert_eq!((told.deployment.0, told.answer, told.uid), (1, Word::Confirm, 1000));
-        let wrong = Ask::Answer { id: Some(7), word: Word::Confirm };
+        let wrong = Ask::Answer { id: Some(7), word: ask::Word::Confirm };
         assert!(matches!(person.says(wrong).await, Err(Refusal::NotPossible { .. })));
     });
 }
