@@ -74,6 +74,8 @@ pub struct BootFacts {
     pub parts: Vec<(&'static str, String)>,
     /// systemd's major version.
     pub systemd: Option<String>,
+    /// How PID 1 is to be told of a switch; another one ends a switch with 100.
+    pub interface: Option<String>,
     /// `switch-inhibitors`, by name.
     pub inhibitors: Vec<(String, String)>,
 }
@@ -89,6 +91,7 @@ pub fn boot_facts(system: &Path) -> BootFacts {
     BootFacts {
         parts: links.chain(parameters).collect(),
         systemd: systemd.and_then(|path| major(path.file_name()?.to_str()?)),
+        interface: read(&system.join("init-interface-version")).ok(),
         inhibitors: read(&system.join("switch-inhibitors"))
             .map(|text| inhibitors(&text))
             .unwrap_or_default(),
@@ -121,6 +124,10 @@ pub fn needs_boot(booted: &BootFacts, running: &BootFacts, new: &BootFacts) -> V
     {
         reasons.push(format!("systemd {before} → {after}"));
     }
+    if running.interface.is_some() && new.interface.is_some() && running.interface != new.interface
+    {
+        reasons.push("init interface".to_owned());
+    }
     let inhibited = new.inhibitors.iter().filter(|(name, value)| {
         running.inhibitors.iter().any(|(known, before)| known == name && before != value)
     });
@@ -136,6 +143,7 @@ mod tests {
         BootFacts {
             parts: vec![("kernel", kernel.to_owned())],
             systemd: major(systemd),
+            interface: Some("systemd 2".to_owned()),
             inhibitors: inhibitors(inhibitor),
         }
     }
@@ -151,6 +159,8 @@ mod tests {
         check(facts("k1", "x-systemd-258.1", "{}"), &["systemd 257 → 258"]);
         check(facts("k1", "x-systemd-257.8", r#"{"dbus": "b"}"#), &["inhibitor `dbus`"]);
         check(BootFacts::default(), &[]);
+        let interface = Some("systemd 3".to_owned());
+        check(BootFacts { interface, ..old.clone() }, &["init interface"]);
     }
 
     #[test]

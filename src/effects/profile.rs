@@ -50,6 +50,10 @@ fn number(profile: &Path, link: &Path) -> Option<u64> {
 /// # Errors
 /// The profile leads where it did.
 pub fn set(nix_bin: &Path, profile: &Path, toplevel: &StorePath) -> Result<u64> {
+    if let Some(directory) = profile.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("could not make `{}`", directory.display()))?;
+    }
     done(nix(nix_bin, "nix-env").arg("-p").arg(profile).arg("--set").arg(toplevel.as_str()))?;
     let now = current(profile)?;
     match now.toplevel == *toplevel {
@@ -72,6 +76,24 @@ pub fn lead_back(nix_bin: &Path, profile: &Path, to: &Generation) -> Result<()> 
     match done(by_number) {
         Ok(_) if current(profile)?.toplevel == to.toplevel => Ok(()),
         Ok(_) | Err(_) => set(nix_bin, profile, &to.toplevel).map(drop),
+    }
+}
+
+/// Removes a profile with all of its generations; one that is not there is fine.
+///
+/// # Errors
+/// Part of it may still be there.
+pub fn remove(profile: &Path) -> Result<()> {
+    files::remove(profile)?;
+    let Some(directory) = profile.parent() else { return Ok(()) };
+    for link in files::inside(directory) {
+        if number(profile, &link).is_some() {
+            files::remove(&link)?;
+        }
+    }
+    match directory.is_dir() {
+        true => files::sync(directory),
+        false => Ok(()),
     }
 }
 
@@ -145,6 +167,20 @@ mod tests {
         assert_eq!(number(profile, Path::new("/p/system-7-link")), Some(7));
         assert_eq!(number(profile, Path::new("systemd-7-link")), None);
         assert_eq!(number(profile, Path::new("/nix/store/x")), None);
+    }
+
+    #[test]
+    fn a_profile_is_removed_with_its_generations_and_others_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let profile = directory.path().join("system-profiles/autodeploy");
+        remove(&profile).unwrap();
+        fs::create_dir_all(profile.parent().unwrap()).unwrap();
+        for name in ["autodeploy", "autodeploy-1-link", "autodeploy-2-link", "autodeploy-x-link"] {
+            symlink("/nix/store/x", profile.with_file_name(name)).unwrap();
+        }
+        remove(&profile).unwrap();
+        let left = files::inside(profile.parent().unwrap());
+        assert_eq!(left, [profile.with_file_name("autodeploy-x-link")]);
     }
 
     #[test]

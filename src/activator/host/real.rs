@@ -1,6 +1,6 @@
 //! The machine itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -81,6 +81,11 @@ impl Machine {
 
     fn paths(&self) -> &Paths {
         &self.settings.paths
+    }
+
+    /// Where boot loaders find profiles beside the system's; GRUB wants their names as `\w+`.
+    fn entry_profile(&self) -> PathBuf {
+        self.paths().system_profile.with_file_name("system-profiles").join("autodeploy")
     }
 
     /// What was said about this deployment; what a newer release may say means nothing.
@@ -216,16 +221,26 @@ impl Host for Machine {
         }
     }
 
-    fn make_entry(&mut self, _: &StorePath) -> Result<()> {
-        Ok(())
+    fn make_entry(&mut self, toplevel: &StorePath) -> Result<()> {
+        let (nix_bin, entry) = (&self.paths().nix_bin, self.entry_profile());
+        notify::beating(NIX_LIMIT, || {
+            // Always its first generation: the boot menu shows no older ones of it.
+            profile::remove(&entry)?;
+            profile::set(nix_bin, &entry, toplevel).map(drop)
+        })
     }
 
-    fn arm(&mut self, _: &StorePath, _: &StorePath) -> Result<(), Unarmed> {
-        Err(Unarmed::Impossible("no boot loader is known yet".to_owned()))
+    fn arm(&mut self, toplevel: &StorePath, default: &StorePath) -> Result<(), Unarmed> {
+        match bootloader::why_never_once() {
+            Some(why) => Err(Unarmed::Impossible(why)),
+            None => bootloader::arm(toplevel, default)
+                .map_err(|error| Unarmed::Failed(format!("{error:#}"))),
+        }
     }
 
-    fn disarm(&mut self, _: &StorePath) -> Result<()> {
-        Ok(())
+    fn disarm(&mut self, toplevel: &StorePath) -> Result<()> {
+        bootloader::disarm(toplevel)?;
+        profile::remove(&self.entry_profile())
     }
 
     fn restart_agent(&mut self) {

@@ -9,10 +9,10 @@ use crate::activator::checks::lifeline::{self, Wanted};
 use crate::activator::checks::units;
 use crate::activator::host::{Host, Proving};
 use crate::activator::judgement::{Remote, freeze, shared};
-use crate::activator::record::{Baseline, Profile, Proof, Trial};
+use crate::activator::record::{Baseline, Boot, Profile, Proof, Trial};
 use crate::activator::trial::boot;
-use crate::config::settings::Settings;
-use crate::effects::{closure, evidence, network, profile};
+use crate::config::settings::{Settings, UnprovedBoot};
+use crate::effects::{bootloader, closure, evidence, network, profile};
 use crate::handover::report::Evidence;
 use crate::handover::request::Request;
 use crate::model::deployment::Kind;
@@ -38,7 +38,7 @@ impl Machine {
         let (running, profile) = self.way_back().map_err(|failure| (failure, false))?;
         // Nix takes its time; meanwhile the rest is looked at.
         let validity = self.validity(&running, &profile, &request.toplevel);
-        switchable(&running, &request.toplevel).map_err(|failure| (failure, false))?;
+        let boot = self.boot(&running, &request.toplevel).map_err(|failure| (failure, false))?;
         let new = self.new_settings(request).map_err(|failure| (failure, false))?;
         let lifeline_was_green =
             self.lifeline_before(request).map_err(|failure| (failure, true))?;
@@ -66,8 +66,23 @@ impl Machine {
             },
             judgement: freeze(request, &self.settings, &new, &before),
             profiles: vec![profile],
-            boot: None,
+            boot,
         })
+    }
+
+    /// Why it has to be booted and whether that can be tried; `None` where a switch does.
+    fn boot(&self, running: &StorePath, new: &StorePath) -> Result<Option<Boot>, Failure> {
+        let reasons = boot_reasons(running, new);
+        if reasons.is_empty() {
+            return Ok(None);
+        }
+        match (bootloader::why_never_once(), self.settings.activation.unproved_boot) {
+            (None, _) => Ok(Some(Boot { reasons, provable: true })),
+            (Some(_), UnprovedBoot::Allow) => Ok(Some(Boot { reasons, provable: false })),
+            (Some(why), UnprovedBoot::Refuse) => {
+                Err(boot::unarmable(&format!("{} differs; {why}", reasons.join(", "))))
+            }
+        }
     }
 
     /// What runs, and the profile: both have to be able to come back.
@@ -171,13 +186,9 @@ fn crashed() -> Failure {
     Failure::new(Reason::INTERNAL, "the look at the Nix store ended in the middle")
 }
 
-/// Refuses what only a boot can try.
-fn switchable(running: &StorePath, new: &StorePath) -> Result<(), Failure> {
+/// Why a system has to be booted; empty where a switch does.
+fn boot_reasons(running: &StorePath, new: &StorePath) -> Vec<String> {
     let booted = closure::boot_facts(Path::new(BOOTED));
     let running = closure::boot_facts(running.as_path());
-    let reasons = closure::needs_boot(&booted, &running, &closure::boot_facts(new.as_path()));
-    match reasons.is_empty() {
-        true => Ok(()),
-        false => Err(boot::unarmable(&reasons.join(", "))),
-    }
+    closure::needs_boot(&booted, &running, &closure::boot_facts(new.as_path()))
 }
