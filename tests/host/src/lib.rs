@@ -3,7 +3,8 @@
 //! In reading order: `run` (programs with a time limit), `place` (where things lie, what is left of
 //! others), `base` (the tree below every host), `cgroup`, `disk`, `network` (what a machine is made of),
 //! `host` (a machine with power), `infra` (the repository it follows), `package` (autodeploy itself), `forge` (who serves the repository),
-//! `world` (all of them together), `wait` (levels with a deadline).
+//! `world` (all of them together), `wait` (levels with a deadline), `observer` and `interruptions`
+//! (random kills and power cuts, and who looks at what they leave).
 
 pub mod base;
 pub mod cgroup;
@@ -12,8 +13,10 @@ pub mod follow;
 pub mod forge;
 pub mod host;
 pub mod infra;
+pub mod interruptions;
 pub mod measure;
 pub mod network;
+pub mod observer;
 pub mod package;
 pub mod place;
 pub mod run;

@@ -6,6 +6,7 @@ mod switch;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -16,7 +17,7 @@ use crate::place;
 use crate::world::World;
 
 pub use idle::idle;
-pub use revert::revert;
+pub use revert::{revert, reverts};
 pub use switch::{switch_large, switch_small};
 
 /// Figures by name.
@@ -54,8 +55,13 @@ fn timed_stand_in() -> Result<String> {
 
 /// Boots a machine with the release binaries, a timed switch and a configuration.
 fn boot(label: &str, config: impl FnOnce(&Infra) -> String) -> Result<World> {
+    boot_with(label, &place::target().join("release"), config)
+}
+
+/// As [`boot`], with the binaries of a folder.
+fn boot_with(label: &str, binaries: &Path, config: impl FnOnce(&Infra) -> String) -> Result<World> {
     World::boot_with(label, HostOptions::default(), |infra, host| {
-        infra.autodeploy(&package::put(host, &place::target().join("release"), "")?)?;
+        infra.autodeploy(&package::put(host, binaries, "")?)?;
         infra.set("stand-in/switch-to-configuration", &timed_stand_in()?)?;
         infra.config(&config(infra))
     })

@@ -1,12 +1,14 @@
 //! From the verdict to the old system active, beyond the switch itself.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Figures, STARTED, boot, median};
+use super::{Figures, STARTED, boot, boot_with, median};
 use crate::forge::Scheme;
+use crate::infra::Infra;
 use crate::wait::wait_until;
 use crate::world::World;
 
@@ -18,17 +20,32 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// # Errors
 /// Fails when the machine cannot be booted or a revert leaves no trace in the journal.
 pub fn revert(figures: &mut Figures) -> Result<()> {
-    let world = boot("bench-revert", |infra| infra.default_config(Scheme::Http.url(), "3s", "1s"))?;
-    let mut extra = Vec::new();
-    for round in 0..ROUNDS {
-        let commit = world
-            .forge
-            .push("bad", |infra| infra.service("web", &format!("sleep 1; exit {}", round + 1)))?;
-        wait_until("the revert", LIMIT, || Ok(!world.host.outcomes(&commit)?.is_empty()))?;
-        extra.push(beyond_the_switch(&world)?);
-    }
-    figures.insert("revert_extra_seconds", median(extra));
+    let world = boot("bench-revert", config)?;
+    figures.insert("revert_extra_seconds", median(measure(&world, ROUNDS)?));
     Ok(())
+}
+
+/// Measures so many reverts with the binaries of a folder, and gives the seconds of each.
+///
+/// # Errors
+/// As [`revert`].
+pub fn reverts(binaries: &Path, rounds: usize) -> Result<Vec<f64>> {
+    measure(&boot_with("soak-revert", binaries, config)?, rounds)
+}
+
+fn config(infra: &Infra) -> String {
+    infra.default_config(Scheme::Http.url(), "3s", "1s")
+}
+
+fn measure(world: &World, rounds: usize) -> Result<Vec<f64>> {
+    let mut extra = Vec::new();
+    for round in 0..rounds {
+        let line = format!("sleep 1; echo {round}; exit 1");
+        let commit = world.forge.push("bad", |infra| infra.service("web", &line))?;
+        wait_until("the revert", LIMIT, || Ok(!world.host.outcomes(&commit)?.is_empty()))?;
+        extra.push(beyond_the_switch(world)?);
+    }
+    Ok(extra)
 }
 
 /// From the journal's "reverting" to the exec of the old system's switch.
