@@ -12,7 +12,7 @@ use crate::activator::host::Side;
 use crate::activator::judgement::Remote;
 use crate::effects::files;
 use crate::effects::process::Program;
-use crate::effects::systemd::{Systemd, UNIT};
+use crate::effects::systemd::{SERVICE, Systemd, UNIT};
 use crate::handover::LARGEST_FILE_BYTES;
 use crate::handover::lifeline::{FILE, Lifeline, NixReach, Poll};
 use crate::model::commit::CommitId;
@@ -107,14 +107,26 @@ pub fn read(runtime_dir: &std::path::Path) -> Option<Lifeline> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// Asks systemd for the agent's current run.
+/// Asks systemd for the agent's current run; none, where another began while it was asked.
 pub fn run_of_the_agent(systemd: &mut Systemd) -> Run {
-    let id: Vec<u8> = systemd.property(AGENT, UNIT, "InvocationID").unwrap_or_default();
+    let before = invocation(systemd);
+    // Not when the unit left "inactive": it does so before a restart too, under the old name.
     let began: u64 =
-        systemd.property(AGENT, UNIT, "InactiveExitTimestampMonotonic").unwrap_or_default();
-    Run {
-        invocation_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        began: Duration::from_micros(began),
+        systemd.property(AGENT, SERVICE, "ExecMainStartTimestampMonotonic").unwrap_or_default();
+    one_run(before, Duration::from_micros(began), &invocation(systemd))
+}
+
+fn invocation(systemd: &mut Systemd) -> String {
+    let id: Vec<u8> = systemd.property(AGENT, UNIT, "InvocationID").unwrap_or_default();
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The beginning belongs to the run only if its name is the same before and after: the name of the
+/// run before the switch with a beginning after it would make an old lifeline green.
+fn one_run(before: String, began: Duration, after: &str) -> Run {
+    match before == after {
+        true => Run { invocation_id: before, began },
+        false => Run::default(),
     }
 }
 
@@ -275,6 +287,13 @@ mod tests {
         let last_boot = Lifeline { boot_id: "boot-0".to_owned(), ..lifeline() };
         check(&wanted(), &run(), &last_boot, silent);
         assert!(judge(&wanted(), &run(), None).is_err());
+    }
+
+    #[test]
+    fn a_run_that_began_while_systemd_was_asked_is_not_taken_for_the_one_before() {
+        let (old, new, began) = ("ab".repeat(16), "cd".repeat(16), Duration::from_secs(101));
+        assert_eq!(one_run(old.clone(), began, &new), Run::default());
+        assert_eq!(one_run(old.clone(), began, &old), Run { invocation_id: old, began });
     }
 
     fn polled(change: impl FnOnce(&mut Poll)) -> Lifeline {
