@@ -38,8 +38,7 @@ const CHECK_MESSAGE: usize = 2048;
 /// Conducts the unfinished trial of a record to its end, or to the machine's; returns the record.
 pub fn conduct<H: Host>(host: &mut H, record: Record) -> Record {
     let Some(trial) = record.unfinished().cloned() else {
-        // The end was written, and perhaps not acted on.
-        host.unroot();
+        say_again(host, &record);
         return record;
     };
     let boot_default = host.boot_default().map(|path| report::boot_default(&record, path));
@@ -47,6 +46,29 @@ pub fn conduct<H: Host>(host: &mut H, record: Record) -> Record {
     stage.recover();
     while stage.pass() {}
     stage.record
+}
+
+/// The end was written, and perhaps neither acted on nor said: without its report the agent would
+/// wait for ever. What was said before is said twice.
+fn say_again<H: Host>(host: &mut H, record: &Record) {
+    host.unroot();
+    let default = host.boot_default().map(|path| report::boot_default(record, path));
+    host.publish(&report::of(record, default.as_ref()));
+    if let Some((trial, end)) = record.trial.as_ref().and_then(|trial| Some((trial, trial.end()?)))
+    {
+        host.tell(event_of(end.outcome), about(trial), &end.failure.message);
+    }
+}
+
+fn about(trial: &Trial) -> About<'_> {
+    let end = trial.end();
+    About {
+        deployment: Some(trial.request.deployment),
+        commit: trial.request.commit.as_ref(),
+        closure: Some(&trial.request.toplevel),
+        outcome: end.map(|end| end.outcome),
+        reason: end.map(|end| &end.failure.reason),
+    }
 }
 
 /// The trial on its way. `trial` is what `record.trial` becomes at the next write.
@@ -257,15 +279,7 @@ impl<H: Host> Stage<'_, H> {
     }
 
     fn tell(&mut self, kind: EventKind, message: &str) {
-        let end = self.trial.end();
-        let about = About {
-            deployment: Some(self.trial.request.deployment),
-            commit: self.trial.request.commit.as_ref(),
-            closure: Some(&self.trial.request.toplevel),
-            outcome: end.map(|end| end.outcome),
-            reason: end.map(|end| &end.failure.reason),
-        };
-        self.host.tell(kind, about, message);
+        self.host.tell(kind, about(&self.trial), message);
     }
 
     /// What is tried again leaves no other trace than this.

@@ -271,6 +271,9 @@ fn sweep(change: fn(&mut Fake), end: char) {
                     [path('a'), path('b')].iter().any(|one| here == (one, one.clone(), one));
                 assert!(agreed, "after cut {n} ({gone:?}): {here:?}, {}", story(&fake));
                 assert!(fake.roots.is_empty() || trial.end().is_none(), "cut {n} ({gone:?})");
+                let said = fake.report.as_ref().and_then(|report| report.trial.as_ref()?.outcome);
+                let ended = trial.end().map(|end| end.outcome);
+                assert_eq!(said, ended, "after cut {n} ({gone:?}) the report is late");
                 if !trial.end().is_some_and(|end| end.retry) {
                     break;
                 }

@@ -297,6 +297,7 @@ impl Host for Fake {
 
     fn publish(&mut self, report: &Report) {
         self.report = Some(report.clone());
+        self.changed();
     }
 
     fn tell(&mut self, kind: EventKind, _: About<'_>, message: &str) {
