@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -28,7 +29,17 @@ struct Wanted {
     machine: Option<u64>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match soak() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn soak() -> Result<()> {
     let wanted = read_arguments()?;
     if let Some(seed) = wanted.machine {
         let mut subject = Subject::boot(seed, &binaries()?)?;

@@ -60,13 +60,27 @@ impl Recorded {
     }
 }
 
-/// What has to be over before record and observer are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// The trial that was interrupted.
-    ItsEnd,
+/// What the record has to have come to before it is compared.
+#[derive(Debug, Clone)]
+pub enum Until<'a> {
     /// Nothing: the trial goes on without whoever was interrupted.
-    ItGoesOn,
+    Now,
+    /// Past what it said when the trial was interrupted; what had ended stays as it is.
+    Past(Option<&'a Recorded>),
+    /// A trial of this commit.
+    TrialOf(&'a str),
+}
+
+impl Until<'_> {
+    fn is_reached(&self, recorded: Option<&Recorded>) -> bool {
+        match self {
+            Until::Now => true,
+            Until::Past(then) => {
+                recorded != *then || recorded.is_none_or(|it| it.outcome.is_some())
+            }
+            Until::TrialOf(commit) => recorded.is_some_and(|it| it.commit == *commit),
+        }
+    }
 }
 
 /// Whether record, status and history say what the observer sees; `None` if they do, otherwise
@@ -74,15 +88,14 @@ pub enum Until {
 ///
 /// # Errors
 /// Somebody cannot be asked, or the observer finds something lost.
-pub fn disagreement(host: &Host, old: &str, until: Until) -> Result<Option<String>> {
+pub fn disagreement(host: &Host, old: &str, until: &Until<'_>) -> Result<Option<String>> {
     let (recorded, sight) = (Recorded::read(host)?, Sight::of(host)?);
     let words = |what: &str| Ok(Some(format!("{what}\n{recorded:#?}\n{sight:#?}")));
     let fits = match &recorded {
         None => sight.is_all(old),
-        Some(recorded) if until == Until::ItsEnd && recorded.outcome.is_none() => false,
         Some(recorded) => recorded.fits(&sight, old),
     };
-    if !fits {
+    if !fits || !until.is_reached(recorded.as_ref()) {
         return words("the record is not what is seen");
     }
     let status = host.status()?;

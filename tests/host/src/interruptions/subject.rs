@@ -38,10 +38,12 @@ struct Way {
     plan: Plan,
     commit: String,
     new: String,
-    during: String,
+    /// The phase of the trial when the first one hit.
+    during: Option<String>,
     hits: Vec<Interruption>,
-    /// When the last one hit.
+    /// When the last one hit, and what the record said then.
     since: Instant,
+    then: Option<Recorded>,
 }
 
 impl Subject {
@@ -88,7 +90,8 @@ impl Subject {
         let commit = self.world.forge.push("next", |infra| prepare(infra, plan.commit, &mark))?;
         let new = self.toplevel_of(&commit)?;
         let since = Instant::now();
-        let mut way = Way { plan, commit, new, during: String::new(), hits: Vec::new(), since };
+        let hits = Vec::new();
+        let mut way = Way { plan, commit, new, during: None, hits, since, then: None };
         self.world.host.sh("autodeployctl run-now --no-wait")?;
         if self.wait_moment(&way)? {
             self.strike_as_planned(&mut way)?;
@@ -100,7 +103,7 @@ impl Subject {
         let ends = self.end(&way)?;
         verify_store(&self.world.host)?;
         let Way { hits, during, .. } = way;
-        Ok(Interrupted { plan, hits, during, recovered, ends })
+        Ok(Interrupted { plan, hits, during: during.unwrap_or_default(), recovered, ends })
     }
 
     /// The closure of a commit, by an evaluation of our own.
@@ -147,22 +150,25 @@ impl Subject {
         let hit = match interruption {
             Interruption::PowerCut => {
                 self.world.host.power_cut()?;
-                self.note_phase(way)?;
+                self.note_record(way)?;
                 self.look(way)?;
                 self.world.host.boot_again()?;
                 Some(since)
             }
             Interruption::Reboot => {
-                self.note_phase(way)?;
+                self.note_record(way)?;
                 self.world.host.reboot()?;
                 Some(since)
             }
-            _ if interruption.is_forced() => {
-                strike::kill_processes(&self.world.host, interruption)?
+            _ => {
+                let hit = match interruption.is_forced() {
+                    true => strike::kill_processes(&self.world.host, interruption)?,
+                    false => strike::ask(&self.world.host, interruption)?.then_some(since),
+                };
+                self.note_record(way)?;
+                hit
             }
-            _ => strike::ask(&self.world.host, interruption)?.then_some(since),
         };
-        self.note_phase(way)?;
         self.look(way)?;
         if let Some(since) = hit {
             way.since = since;
@@ -171,11 +177,12 @@ impl Subject {
         Ok(hit.is_some())
     }
 
-    /// Notes what the trial was at when the first one hit: the record has not gone on yet.
-    fn note_phase(&self, way: &mut Way) -> Result<()> {
-        if way.during.is_empty() {
-            let recorded = Recorded::read(&self.world.host)?.filter(|it| it.commit == way.commit);
-            way.during = recorded.map_or("before".to_owned(), |it| it.phase().to_owned());
+    /// Notes what the record says when one hits, before it can go on.
+    fn note_record(&self, way: &mut Way) -> Result<()> {
+        way.then = Recorded::read(&self.world.host)?;
+        if way.during.is_none() {
+            let this = way.then.as_ref().filter(|it| it.commit == way.commit);
+            way.during = Some(this.map_or("before", |it| it.phase()).to_owned());
         }
         Ok(())
     }
@@ -193,13 +200,14 @@ impl Subject {
     /// Waits until record and observer say the same, and gives the time since the last hit.
     fn agree(&self, way: &Way) -> Result<Duration> {
         let of_the_agent = [Interruption::KillAgent, Interruption::RestartAgent];
-        let until = match way.hits.iter().all(|hit| of_the_agent.contains(hit)) {
-            true => Until::ItGoesOn,
-            false => Until::ItsEnd,
+        let until = match way.hits.as_slice() {
+            [Interruption::KillActivator] => Until::TrialOf(&way.commit),
+            hits if hits.iter().all(|hit| of_the_agent.contains(hit)) => Until::Now,
+            _ => Until::Past(way.then.as_ref()),
         };
         loop {
             self.look(way)?;
-            let left = match disagreement(&self.world.host, &self.old, until) {
+            let left = match disagreement(&self.world.host, &self.old, &until) {
                 Ok(None) => return Ok(way.since.elapsed()),
                 Ok(Some(left)) => left,
                 Err(error) => format!("{error:#}"),
@@ -216,13 +224,18 @@ impl Subject {
     /// Waits for the commit's verdict, and holds the machine against it.
     fn end(&mut self, way: &Way) -> Result<Vec<String>> {
         let host = &self.world.host;
-        // A boot lets the first poll wait for up to ten seconds.
-        host.run("autodeployctl run-now --no-wait")?;
+        let mut asked = false;
         let ends = wait_closely(LIMIT, || {
             self.look(way)?;
+            // The agent may be restarting.
             let ends = host.outcomes(&way.commit).unwrap_or_default();
             let over = ends.last().is_some_and(|last| !last.starts_with("interrupted/"));
-            Ok((over && host.status()?["phase"] == "idle").then_some(ends))
+            if !over && !asked {
+                // A boot lets the first poll wait for up to ten seconds.
+                asked = host.run("autodeployctl run-now --no-wait")?.status.success();
+            }
+            Ok((over && host.status().is_ok_and(|status| status["phase"] == "idle"))
+                .then_some(ends))
         })?;
         let last = ends.last().map_or("", String::as_str);
         let as_it_should = match way.plan.commit {
