@@ -166,7 +166,7 @@ fn moments(commit: Commit, interruption: Interruption) -> &'static Moments {
             ((Phase("baseline"), 60), 2),
             ((Phase("switching"), 1200), 5),
             ((Phase("watching"), 1500), 5),
-            ((Phase("keeping"), 500), 6),
+            ((Phase("keeping"), 400), 6),
         ],
         (Commit::CannotBeDefault, true) => &[
             ((Phase("keeping"), 900), 2),
@@ -174,16 +174,16 @@ fn moments(commit: Commit, interruption: Interruption) -> &'static Moments {
             ((Phase("reverting"), 900), 1),
         ],
         (Commit::CannotBeDefault, false) => &[
-            ((Phase("keeping"), 1200), 3),
-            ((Phase("unkeeping"), 400), 3),
-            ((Phase("reverting"), 1200), 2),
+            ((Phase("keeping"), 900), 3),
+            ((Phase("unkeeping"), 250), 3),
+            ((Phase("reverting"), 800), 2),
         ],
         (_, true) => &[((Phase("switching"), 900), 1), ((Phase("reverting"), 900), 3)],
         (_, false) => &[
             ((Phase("switching"), 1200), 2),
             ((Phase("watching"), 4000), 2),
-            ((Phase("reverting"), 1200), 4),
-            ((Phase("rechecking"), 300), 2),
+            ((Phase("reverting"), 800), 4),
+            ((Phase("rechecking"), 60), 2),
         ],
     }
 }
