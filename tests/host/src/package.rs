@@ -59,7 +59,8 @@ fn stripped(folder: &Path) -> Result<PathBuf> {
     if cache.exists() {
         return Ok(cache);
     }
-    let unfinished = cache.with_extension(std::process::id().to_string());
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    let unfinished = cache.with_extension(format!("{process}-{thread:?}"));
     fs::create_dir_all(&unfinished)?;
     for name in BINARIES {
         run::shell(&format!(
