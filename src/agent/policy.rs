@@ -1,6 +1,7 @@
 //! When: the numbers and rules that say how fast, how often and under which conditions: PURE.
 //!
-//! [`pace`] is about time, [`gates`] about what holds a trial back.
+//! [`pace`] is about time, [`gates`] about what holds a trial back, [`looked_at`] about what stays
+//! in the store for a person to look at.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::config::settings::{Drift, Settings};
 use crate::model::commit::CommitId;
 
 pub mod gates;
+pub mod looked_at;
 pub mod pace;
 
 /// A trial starts only within this time of a good poll: who cannot reach the remote before the

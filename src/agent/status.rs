@@ -182,6 +182,7 @@ pub fn details(row: &Row, events: Vec<EventRow>, seen: &Seen) -> Details {
         hint: row.hint.clone(),
         old_toplevel: row.old_toplevel.as_ref().map(|path| path.to_string()),
         generation: row.generation.map(|number| number as i64),
+        stays_until: None,
         attempts: i64::from(row.attempts),
         events: events.into_iter().map(event).collect(),
         checks: checks(row, trial),

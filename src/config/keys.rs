@@ -216,6 +216,10 @@ keys! {
         "the group whose members may act over the control socket, besides root";
     "history.keep" = Count(1, 1_000_000), Whole(1000),
         "how many deployments are remembered";
+    "history.keep_failed" = Count(0, 1000), Whole(3),
+        "how many closures that were tried and not kept stay in the store, the newest ones, so that they can be looked at";
+    "history.keep_failed_for" = Span("0s", "365d"), Value("7d"),
+        "and how long each of them does at most";
 
     "paths.state_dir" = PATH, Value("/var/lib/autodeploy"),
         "the agent's own directory";

@@ -239,6 +239,10 @@ pub struct Control {
 pub struct History {
     /// How many deployments are remembered.
     pub keep: u32,
+    /// How many closures that were tried and not kept stay in the store.
+    pub keep_failed: u32,
+    /// For how long each of them does at most.
+    pub keep_failed_for: Duration,
 }
 
 /// `[paths]`

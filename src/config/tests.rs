@@ -52,6 +52,8 @@ fn the_defaults_are_the_contract() {
     assert_eq!(settings.health.checks, BTreeMap::new());
     assert_eq!(settings.control.group, "wheel");
     assert_eq!(settings.history.keep, 1000);
+    assert_eq!(settings.history.keep_failed, 3);
+    assert_eq!(settings.history.keep_failed_for, seconds(7 * 86_400));
     assert_eq!(settings.paths.state_dir, Path::new("/var/lib/autodeploy"));
     assert_eq!(settings.paths.activator_state_dir, Path::new("/var/lib/autodeploy-activate"));
     assert_eq!(settings.paths.runtime_dir, Path::new("/run/autodeploy"));
@@ -69,7 +71,7 @@ fn what_is_set_is_what_counts() {
         build = { mode = "evaluate", subdirectory = "hosts", submodules = true }
         activation.drift = "hold"
         activation.last_resort = "alarm"
-        history.keep = 5
+        history = { keep = 5, keep_failed = 0, keep_failed_for = "1h" }
         [source]
         url = "ssh://git@git.example.org/infra"
         ssh_key_file = "/run/keys/deploy"
@@ -88,7 +90,8 @@ fn what_is_set_is_what_counts() {
     assert_eq!((settings.build.subdirectory.as_str(), settings.build.submodules), ("hosts", true));
     assert_eq!(settings.activation.drift, Drift::Hold);
     assert_eq!(settings.activation.last_resort, LastResort::Alarm);
-    assert_eq!(settings.history.keep, 5);
+    assert_eq!((settings.history.keep, settings.history.keep_failed), (5, 0));
+    assert_eq!(settings.history.keep_failed_for, seconds(3600));
     assert_eq!(settings.source.ssh_key_file.unwrap(), Path::new("/run/keys/deploy"));
     assert_eq!(settings.source.poll_interval, seconds(5400));
     assert_eq!(settings.source.max_fetch_bytes, 1 << 20);

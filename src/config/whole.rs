@@ -27,7 +27,7 @@ pub fn read(document: Document, host_name: &str) -> (Settings, Vec<Problem>) {
         activation: activation(&mut reading),
         health: health(&mut reading),
         control: Control { group: text(&mut reading, "control.group") },
-        history: History { keep: reading.number("history.keep").try_into().unwrap_or(u32::MAX) },
+        history: history(&mut reading),
         paths: paths(&mut reading),
         warnings: Vec::new(),
         host,
@@ -118,6 +118,12 @@ fn health(reading: &mut Reading) -> Health {
         settle: reading.span("health.settle"),
         checks: checks::read(reading),
     }
+}
+
+fn history(reading: &mut Reading) -> History {
+    let mut count = |key: &str| reading.number(key).try_into().unwrap_or(u32::MAX);
+    let (keep, keep_failed) = (count("history.keep"), count("history.keep_failed"));
+    History { keep, keep_failed, keep_failed_for: reading.span("history.keep_failed_for") }
 }
 
 fn paths(reading: &mut Reading) -> Paths {

@@ -156,6 +156,7 @@ pub fn details(id: i64, phase: &str, outcome: Option<&str>) -> Details {
         hint: None,
         old_toplevel: None,
         generation: None,
+        stays_until: None,
         attempts: 1,
         events: vec![],
         checks: vec![],

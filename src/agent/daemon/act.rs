@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Result;
+
 use crate::agent::daemon::{Agent, Work};
 use crate::agent::history::{Entry, Fact};
 use crate::agent::host::Host;
+use crate::agent::policy::looked_at;
 use crate::agent::rollout::{Birth, Deployment, End, Operation, Seen, Stage, Step, record};
 use crate::handover;
 use crate::handover::request::Request;
 use crate::model::deployment::{DeploymentId, Kind};
 use crate::model::store_path::StorePath;
 
-/// This many closures that were not kept stay in the store, for a person to look at.
-const UNKEPT_ROOTS: u32 = 3;
+/// How often it is looked whether the time of a closure that was not kept is over.
+const TIDY_ROOTS_AFTER_MS: u64 = 10 * 60 * 1000;
 
 impl<H: Host> Agent<H> {
     /// Carries out a step; false if there was nothing to do, or it could not be written.
@@ -121,12 +124,28 @@ impl<H: Host> Agent<H> {
     /// rooted by the system profile.
     pub(super) fn keep_roots(&mut self) {
         self.refresh();
-        let unkept = match self.host.history().unkept(UNKEPT_ROOTS) {
-            Ok(rows) => rows,
+        self.roots_tidied_ms = self.host.now().boottime_ms;
+        let staying = match self.staying() {
+            Ok(staying) => staying,
             Err(error) => return self.trouble(format!("{error:#}")),
         };
-        let live = self.known.live.iter().chain(&unkept);
-        let keep: BTreeSet<_> = live.map(|row| DeploymentId(row.id)).collect();
+        let live = self.known.live.iter().map(|row| DeploymentId(row.id));
+        let keep: BTreeSet<_> = live.chain(staying).collect();
         self.host.keep_roots(&keep);
+    }
+
+    /// Lets go of what has stayed for long enough.
+    pub(super) fn tidy_roots(&mut self, seen: &Seen) {
+        if seen.now.boottime_ms.saturating_sub(self.roots_tidied_ms) >= TIDY_ROOTS_AFTER_MS {
+            self.keep_roots();
+        }
+    }
+
+    /// The deployments whose closures stay in the store although they were not kept.
+    pub(super) fn staying(&mut self) -> Result<Vec<DeploymentId>> {
+        let history = &self.settings.history;
+        let (count, keep_for) = (history.keep_failed, history.keep_failed_for);
+        let newest = self.host.history().unkept(count)?;
+        Ok(looked_at::staying(&newest, keep_for, self.host.now().unix_s))
     }
 }

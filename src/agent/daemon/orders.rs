@@ -4,10 +4,12 @@ use crate::agent::daemon::{Agent, RunNowWaits};
 use crate::agent::history::{BlockedRow, Entry, Fact, Said};
 use crate::agent::host::Host;
 use crate::agent::inbox::Asked;
+use crate::agent::policy::looked_at;
 use crate::agent::rollout::collisions::{self, Abort};
 use crate::agent::rollout::{Birth, Closure, Deployment, End, Seen, Stage, record};
 use crate::agent::status;
 use crate::control::ask::{Ask, Refusal, RunNow, Told, Word};
+use crate::control::deployment::Details;
 use crate::handover;
 use crate::handover::answer::Answer;
 use crate::model::commit::CommitId;
@@ -82,7 +84,11 @@ impl<H: Host> Agent<H> {
             not_found(message, "`autodeployctl history` lists them")
         })?;
         let events = self.host.history().events(row.id).map_err(internal)?;
-        Ok(Told::Deployment(Box::new(status::details(&row, events, seen))))
+        let staying = self.staying().map_err(internal)?;
+        let keep_for = self.settings.history.keep_failed_for;
+        let stays_until = looked_at::until(&row, &staying, keep_for);
+        let details = Details { stays_until, ..status::details(&row, events, seen) };
+        Ok(Told::Deployment(Box::new(details)))
     }
 
     /// An order is an event of its own, whatever comes of it.

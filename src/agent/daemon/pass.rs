@@ -176,6 +176,7 @@ impl<H: Host> Agent<H> {
         self.ask_again(&seen);
         self.tell_held(&seen);
         self.tell_stale(&seen);
+        self.tidy_roots(&seen);
         self.answer_run_now(&seen);
         self.begin_poll(&seen);
         self.begin_probe(&seen);

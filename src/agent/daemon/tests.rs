@@ -20,6 +20,7 @@ mod bad_input;
 mod collisions;
 mod drift;
 mod journey;
+mod looked_at;
 mod power_cut;
 mod reconfigured;
 mod rollback;

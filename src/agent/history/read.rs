@@ -205,13 +205,19 @@ impl History {
         Ok(rows.context("could not read the history")?.pop())
     }
 
-    /// Returns the newest ended deployments whose closure may still be rooted by us.
+    /// Returns the newest deployment of each of the newest closures that were in the store and
+    /// were not kept, newest first.
+    ///
+    /// One that gave way before its trial, or was refused because of an earlier one, is not among
+    /// them: there is nothing to be looked at.
     ///
     /// # Errors
     /// See [`History::known`].
     pub fn unkept(&self, limit: u32) -> Result<Vec<Row>> {
-        let tail = "where outcome is not null and outcome <> 'kept' and toplevel is not null \
-                    order by id desc limit ?1";
+        let tail = "where id in (select max(id) from deployment where outcome is not null \
+                    and outcome not in ('kept', 'superseded', 'blocked') and toplevel is not null \
+                    and phase not in ('fetching', 'verifying', 'resolving', 'realising') \
+                    group by toplevel) order by id desc limit ?1";
         self.rows(tail, params![limit]).context("could not read the history")
     }
 }

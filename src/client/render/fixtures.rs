@@ -84,6 +84,7 @@ pub fn reverted() -> Details {
         hint: Some("autodeployctl log 8".to_owned()),
         old_toplevel: Some(OLD.to_owned()),
         generation: None,
+        stays_until: Some("2025-11-28T09:00:00Z".to_owned()),
         attempts: 1,
         events: vec![
             event("2025-11-21T08:58:40Z", "new-tip", "`main` moved to c0ffee12"),

@@ -52,6 +52,10 @@ fn facts(details: &Details, moment: &Moment) -> String {
         ("commit", safe(&summary.commit)),
         ("subject", safe(&summary.subject)),
         ("closure", safe(&summary.toplevel)),
+        (
+            "in store",
+            details.stays_until.as_deref().map(|time| format!("until {}", moment.at(time))),
+        ),
         ("before", safe(&details.old_toplevel)),
         ("generation", details.generation.map(|number| number.to_string())),
         ("reason", safe(&summary.reason)),
@@ -91,6 +95,7 @@ kind      follow
 commit    c0ffee12c0ffee12c0ffee12c0ffee12c0ffee12
 subject   web: answer faster
 closure   /nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-web1-25.11
+in store  until 2025-11-28 10:00:00
 before    /nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-nixos-system-web1-25.05
 reason    unhealthy
 attempts  1
@@ -123,6 +128,7 @@ evidence
         details.summary.toplevel = None;
         details.hint = None;
         details.old_toplevel = None;
+        details.stays_until = None;
         details.phase = "fetching".into();
         details.events.clear();
         details.checks.clear();
