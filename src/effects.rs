@@ -3,6 +3,8 @@
 //! Nothing in here decides; what was seen goes back to the pure rooms as plain values.
 
 #[cfg(feature = "activator")]
+pub mod boot_room;
+#[cfg(feature = "activator")]
 pub mod bootloader;
 pub mod clock;
 #[cfg(feature = "activator")]
@@ -38,7 +40,7 @@ pub mod profile;
 pub mod programs;
 #[cfg(feature = "agent")]
 pub mod remote;
-#[cfg(feature = "agent")]
+#[cfg(any(feature = "agent", feature = "activator"))]
 pub mod room;
 #[cfg(feature = "agent")]
 pub mod socket;

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use autodeploy::config::settings::{Build, BuildMode};
+use autodeploy::config::settings::{Build, BuildMode, CollectGarbage};
 use autodeploy::effects::halt::Halt;
 use autodeploy::effects::nix::{Evaluates, Nix, Resolved};
 use autodeploy::model::commit::CommitId;
@@ -118,6 +118,8 @@ fn build() -> Build {
         substitute_only: false,
         evaluation_timeout: Duration::from_secs(20),
         build_timeout: Duration::from_secs(20),
+        reserve: 0,
+        collect_garbage: CollectGarbage::Never,
     }
 }
 

@@ -25,6 +25,7 @@ pub mod configuration;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod real;
+mod room;
 mod work;
 
 /// Something that is there later.

@@ -1,8 +1,10 @@
-//! Whether a closure has to be booted, and why: PURE.
+//! Whether a closure has to be booted, and why: PURE. Whether there is room for it is in [`room`].
 //!
 //! What is compared is read in `effects` and comes in as plain values.
 
 use std::collections::BTreeMap;
+
+pub mod room;
 
 /// What of a system only a boot can change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

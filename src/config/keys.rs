@@ -154,6 +154,10 @@ keys! {
         "the limit on one evaluation";
     "build.build_timeout" = Span("1s", "30d"), Value("6h"),
         "the limit on one build or download";
+    "build.reserve" = Size("0B", "1TiB"), Value("256MiB"),
+        "the room that has to be left on the disk of the store beside what is downloaded; what a build takes is not known before";
+    "build.collect_garbage" = Choice { now: &["never", "when-full"], later: &[] }, Value("never"),
+        "whether garbage is collected, as much as is needed, when there is no room for a closure; generations are not deleted";
     "build.manifest_wait" = Later(Harmless::Nothing), Nothing,
         "how long to wait for a manifest before evaluating";
     "build.file" = Later(Harmless::Nothing), Nothing,

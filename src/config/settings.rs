@@ -80,6 +80,19 @@ pub struct Build {
     pub evaluation_timeout: Duration,
     /// The limit on one build or download.
     pub build_timeout: Duration,
+    /// The room that has to be left beside what is downloaded, in bytes.
+    pub reserve: u64,
+    /// What to do when there is not.
+    pub collect_garbage: CollectGarbage,
+}
+
+/// `build.collect_garbage`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CollectGarbage {
+    /// Say so, and try again later.
+    Never,
+    /// As much as is needed.
+    WhenFull,
 }
 
 /// `activation.reboot`

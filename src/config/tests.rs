@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use settings::{BuildMode, Check, Drift, LastResort, Probe, Reboot, Severity};
+use settings::{BuildMode, Check, CollectGarbage, Drift, LastResort, Probe, Reboot, Severity};
 
 mod refusals;
 mod table;
@@ -43,6 +43,8 @@ fn the_defaults_are_the_contract() {
     assert!(!settings.build.submodules && !settings.build.substitute_only);
     assert_eq!(settings.build.evaluation_timeout, seconds(900));
     assert_eq!(settings.build.build_timeout, seconds(21_600));
+    assert_eq!(settings.build.reserve, 256 << 20);
+    assert_eq!(settings.build.collect_garbage, CollectGarbage::Never);
     assert_eq!(settings.activation.switch_timeout, seconds(600));
     assert_eq!(settings.activation.reboot, Reboot::Never);
     assert_eq!(settings.activation.last_resort, LastResort::Reboot);
@@ -68,7 +70,7 @@ fn what_is_set_is_what_counts() {
         r#"
         host = "web-1"
         trust.introduction = "0123456789012345678901234567890123456789"
-        build = { mode = "evaluate", subdirectory = "hosts", submodules = true }
+        build = { mode = "evaluate", subdirectory = "hosts", submodules = true, collect_garbage = "when-full", reserve = "2GiB" }
         activation.drift = "hold"
         activation.last_resort = "alarm"
         history = { keep = 5, keep_failed = 0, keep_failed_for = "1h" }
@@ -88,6 +90,8 @@ fn what_is_set_is_what_counts() {
     assert_eq!(settings.build.mode, BuildMode::Evaluate);
     assert!(settings.build.attribute.contains("\"web-1\""));
     assert_eq!((settings.build.subdirectory.as_str(), settings.build.submodules), ("hosts", true));
+    assert_eq!(settings.build.collect_garbage, CollectGarbage::WhenFull);
+    assert_eq!(settings.build.reserve, 2 << 30);
     assert_eq!(settings.activation.drift, Drift::Hold);
     assert_eq!(settings.activation.last_resort, LastResort::Alarm);
     assert_eq!((settings.history.keep, settings.history.keep_failed), (5, 0));

@@ -9,8 +9,8 @@ use crate::config::problem::{Complaint, Problem};
 use crate::config::reading::Reading;
 use crate::config::rule;
 use crate::config::settings::{
-    Activation, Build, BuildMode, Control, Drift, Health, History, LastResort, Paths, Reboot,
-    Settings, Source, UnprovedBoot,
+    Activation, Build, BuildMode, CollectGarbage, Control, Drift, Health, History, LastResort,
+    Paths, Reboot, Settings, Source, UnprovedBoot,
 };
 use crate::config::span::shown;
 
@@ -83,6 +83,8 @@ fn trust(reading: &mut Reading) {
 
 fn build(reading: &mut Reading, host: &str) -> Build {
     let modes = [("auto", BuildMode::Auto), ("evaluate", BuildMode::Evaluate)];
+    let collects = [("never", CollectGarbage::Never), ("when-full", CollectGarbage::WhenFull)];
+    let collects = reading.choice("build.collect_garbage", &collects);
     let default = || format!("nixosConfigurations.\"{host}\".config.system.build.toplevel");
     Build {
         mode: reading.choice("build.mode", &modes).unwrap_or(BuildMode::Auto),
@@ -92,6 +94,8 @@ fn build(reading: &mut Reading, host: &str) -> Build {
         substitute_only: reading.flag("build.substitute_only"),
         evaluation_timeout: reading.span("build.evaluation_timeout"),
         build_timeout: reading.span("build.build_timeout"),
+        reserve: reading.number("build.reserve"),
+        collect_garbage: collects.unwrap_or(CollectGarbage::Never),
     }
 }
 

@@ -5,6 +5,7 @@
 //! one exception is a full disk that is no longer full when we look.
 
 mod installable;
+pub mod missing;
 mod told;
 mod why;
 

@@ -34,6 +34,7 @@ pub struct Program {
     environment: Vec<(OsString, OsString)>,
     limit: Duration,
     output: Output,
+    errors_kept: usize,
 }
 
 /// Where the output goes.
@@ -65,7 +66,7 @@ pub struct Ended {
     pub status: Status,
     /// What it printed, cut at the limit that was asked for; empty when inherited.
     pub stdout: Vec<u8>,
-    /// The last 2 KiB of its errors; empty when inherited.
+    /// The last of its errors, 2 KiB unless said otherwise; empty when inherited.
     pub stderr: Vec<u8>,
 }
 
@@ -103,6 +104,7 @@ impl Program {
             environment: vec![locale],
             limit,
             output: Output::Captured(1 << 20),
+            errors_kept: STDERR_KEPT_BYTES,
         }
     }
 
@@ -127,6 +129,12 @@ impl Program {
     /// Keeps at most this much of standard output, in bytes (1 MiB otherwise).
     pub fn keep_stdout(mut self, bytes: usize) -> Program {
         self.output = Output::Captured(bytes);
+        self
+    }
+
+    /// Keeps this much of the end of standard error, in bytes (2 KiB otherwise).
+    pub fn keep_stderr(mut self, bytes: usize) -> Program {
+        self.errors_kept = bytes;
         self
     }
 
@@ -175,7 +183,7 @@ impl Program {
         };
         let stdout = child.stdout.take().map(|pipe| Kept::collect(pipe, Keep::First(kept)));
         let stderr =
-            child.stderr.take().map(|pipe| Kept::collect(pipe, Keep::Last(STDERR_KEPT_BYTES)));
+            child.stderr.take().map(|pipe| Kept::collect(pipe, Keep::Last(self.errors_kept)));
         let (sender, wakes) = channel();
         let running = Running {
             pid: Pid::from_raw(child.id() as i32),

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use source::Source;
 
 /// Rooms and files that decide and never touch the world. A folder stands for all in it.
-const PURE: [&str; 20] = [
+const PURE: [&str; 21] = [
     "src/model.rs",
     "src/model/",
     "src/config.rs",
@@ -31,6 +31,7 @@ const PURE: [&str; 20] = [
     "src/agent/policy.rs",
     "src/agent/policy/",
     "src/agent/plan.rs",
+    "src/agent/plan/",
     "src/agent/status.rs",
     "src/activator/trial.rs",
     "src/activator/trial/",

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use crate::agent::host::room::with_room;
 use crate::agent::rollout::verify::Lineage;
 use crate::agent::rollout::{Closure, Done, Operation};
 use crate::config::settings::{Build, Settings};
@@ -142,10 +143,15 @@ impl Workshop {
             return self.nix.add_root(&closure.toplevel, &root);
         };
         let wanted = Resolved { drv: drv.clone(), toplevel: closure.toplevel.clone() };
-        let failure = match self.nix.realise(&wanted, &root, &self.build) {
+        let tools = (&self.nix, &self.build);
+        let get = || self.nix.realise(&wanted, &root, &self.build);
+        let failure = match with_room(tools, &wanted, get) {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
+        if failure.reason == Reason::NO_SPACE {
+            return Err(failure);
+        }
         // Nothing roots a derivation: a garbage collection since the evaluation took it away.
         match commit {
             Some(commit) if !self.build.substitute_only && !self.nix.is_valid(drv)? => {

@@ -130,7 +130,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::settings::BuildMode;
+    use crate::config::settings::{BuildMode, CollectGarbage};
 
     const COMMIT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -143,6 +143,8 @@ mod tests {
             substitute_only: false,
             evaluation_timeout: Duration::from_secs(1),
             build_timeout: Duration::from_secs(1),
+            reserve: 0,
+            collect_garbage: CollectGarbage::Never,
         }
     }
 

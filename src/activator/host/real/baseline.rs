@@ -12,7 +12,7 @@ use crate::activator::judgement::{Remote, freeze, shared};
 use crate::activator::record::{Baseline, Boot, Profile, Proof, Trial};
 use crate::activator::trial::boot;
 use crate::config::settings::{Settings, UnprovedBoot};
-use crate::effects::{bootloader, closure, evidence, network, profile};
+use crate::effects::{boot_room, bootloader, closure, evidence, network, profile};
 use crate::handover::report::Evidence;
 use crate::handover::request::Request;
 use crate::model::deployment::Kind;
@@ -39,6 +39,7 @@ impl Machine {
         // Nix takes its time; meanwhile the rest is looked at.
         let validity = self.validity(&running, &profile, &request.toplevel);
         let boot = self.boot(&running, &request.toplevel).map_err(|failure| (failure, false))?;
+        has_boot_room(&request.toplevel).map_err(|failure| (failure, true))?;
         let new = self.new_settings(request).map_err(|failure| (failure, false))?;
         let lifeline_was_green =
             self.lifeline_before(request).map_err(|failure| (failure, true))?;
@@ -184,6 +185,24 @@ impl Machine {
 
 fn crashed() -> Failure {
     Failure::new(Reason::INTERNAL, "the look at the Nix store ended in the middle")
+}
+
+/// Refuses what could not be made the default: the room is looked for before anything changes.
+fn has_boot_room(new: &StorePath) -> Result<(), Failure> {
+    let Some(room) = boot_room::look(new.as_path()).filter(|room| room.needs > room.left) else {
+        return Ok(());
+    };
+    let message = format!(
+        "no room for `{}` in `{}`: {} KiB are needed for what is not there yet, and {} KiB are left",
+        new.name(),
+        room.place.display(),
+        room.needs.div_ceil(1024),
+        room.left / 1024
+    );
+    Err(Failure::new(Reason::NO_SPACE, message).hint(
+        "`nix-collect-garbage -d`, then `/run/current-system/bin/switch-to-configuration boot`, \
+         takes the kernels of old generations away",
+    ))
 }
 
 /// Why a system has to be booted; empty where a switch does.
