@@ -29,11 +29,18 @@ pub struct HostOptions {
     pub boot_bytes: Option<u64>,
     /// Makes /var/lib/autodeploy a disk of its own with this many bytes.
     pub state_bytes: Option<u64>,
+    /// Makes /nix/store a disk of its own with this many bytes.
+    pub store_bytes: Option<u64>,
 }
 
 impl Default for HostOptions {
     fn default() -> HostOptions {
-        HostOptions { name: "box".to_string(), boot_bytes: None, state_bytes: None }
+        HostOptions {
+            name: "box".to_string(),
+            boot_bytes: None,
+            state_bytes: None,
+            store_bytes: None,
+        }
     }
 }
 

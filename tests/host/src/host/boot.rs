@@ -42,6 +42,7 @@ impl Host {
         host.binds.push(format!("--bind-ro={}:/usr/lib/testhost/loader", loader.display()));
         host.small_disk(folder, "/boot", options.boot_bytes)?;
         host.small_disk(folder, "/var/lib/autodeploy", options.state_bytes)?;
+        host.small_disk(folder, "/nix/store", options.store_bytes)?;
         host.write_identity()?;
         Ok(host)
     }
