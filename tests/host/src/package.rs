@@ -42,8 +42,11 @@ pub fn put(host: &Host, folder: &Path, mark: &str) -> Result<String> {
     Ok(label)
 }
 
-/// Debug binaries are some hundred megabytes; what a machine gets is stripped once and kept.
-fn stripped(folder: &Path) -> Result<PathBuf> {
+/// A text that changes whenever the binaries of a folder are built anew.
+///
+/// # Errors
+/// Fails when a binary is not built.
+pub fn state(folder: &Path) -> Result<String> {
     let mut seen = String::new();
     for name in BINARIES {
         let path = folder.join(name);
@@ -54,7 +57,12 @@ fn stripped(folder: &Path) -> Result<PathBuf> {
         let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
         seen += &format!("{} {} {seconds}.{nanoseconds}\n", path.display(), metadata.len());
     }
-    let print = base::fingerprint(seen.as_bytes());
+    Ok(seen)
+}
+
+/// Debug binaries are some hundred megabytes; what a machine gets is stripped once and kept.
+fn stripped(folder: &Path) -> Result<PathBuf> {
+    let print = base::fingerprint(state(folder)?.as_bytes());
     let cache = place::folder().join(format!("bin-{print:016x}"));
     if cache.exists() {
         return Ok(cache);
