@@ -163,7 +163,7 @@ fn build(world: &World, commit: &str) -> Result<String> {
 fn state_of_sources() -> Result<u64> {
     let project = place::project();
     let mut seen = parts::folder()?.display().to_string().into_bytes();
-    for folder in ["systemd", "tests/host/base-tree", "tests/host/infra", "tests/host/stand-in", "tests/boot/guest", "tests/boot/src"] {
+    for folder in ["systemd", "tests/host/base-tree", "tests/host/infra", "tests/host/stand-in", "tests/boot/guest", "tests/boot/src/image.rs", "tests/boot/src/disks.rs", "tests/boot/src/loader.rs"] {
         seen.extend(run::shell(&format!(
             "find '{}' -type f -exec cksum {{}} + | LC_ALL=C sort",
             project.join(folder).display()

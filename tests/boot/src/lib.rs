@@ -3,7 +3,7 @@
 //! In reading order: `parts` (kernel, initrds, loaders), `loader` (which of them a machine has),
 //! `image` (disks with closures on them, made once), `disks` (how they are put together), `machine` (power,
 //! and the lines that run inside), `channel` (how lines get there), `outside` (what an observer reads
-//! from the disks of a machine without power), `efi` (its EFI variables).
+//! from the disks of a machine without power), `efi` (its EFI variables), `requests` (to the activator).
 
 pub mod channel;
 pub mod disks;
@@ -13,3 +13,4 @@ pub mod loader;
 pub mod machine;
 pub mod outside;
 pub mod parts;
+pub mod requests;

@@ -28,8 +28,8 @@ impl Loader {
     /// The kernel's parameters of every closure, without `init=`.
     pub fn kernel_params(self) -> &'static str {
         match self {
-            Loader::SystemdBoot => "root=/dev/vda1 boot=/dev/vdb1 console=ttyS0 quiet panic=5",
-            Loader::Grub => "root=/dev/vda1 console=ttyS0 quiet panic=5",
+            Loader::SystemdBoot => "root=/dev/vda1 boot=/dev/vdb1 console=ttyS0 loglevel=4 systemd.show_status=yes panic=5",
+            Loader::Grub => "root=/dev/vda1 console=ttyS0 loglevel=4 systemd.show_status=yes panic=5",
         }
     }
 

@@ -105,7 +105,7 @@ impl Machine {
     pub fn freeze(&mut self, memory: &Path) -> Result<()> {
         let mut monitor = UnixStream::connect(self.file("monitor"))?;
         monitor.set_read_timeout(Some(Duration::from_secs(120)))?;
-        writeln!(monitor, "stop\nmigrate \"exec:cat > '{}'\"\ninfo migrate", memory.display())?;
+        writeln!(monitor, "migrate \"exec:cat > '{}'\"\ninfo migrate", memory.display())?;
         let mut said = String::new();
         for line in BufReader::new(monitor).lines() {
             let line = line.context("the memory was not written")?;

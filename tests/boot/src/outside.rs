@@ -89,7 +89,7 @@ impl Machine {
     fn debugfs(&self, request: &str) -> Result<String> {
         let image = format!("{}?offset={PARTITION_BYTES}", self.file("root.img").display());
         let mut debugfs = Command::new("/usr/sbin/debugfs");
-        let output = run::run(debugfs.args(["-R", request, &image]), Duration::from_secs(30))?;
+        let output = run::run(debugfs.args(["-c", "-R", request, &image]), Duration::from_secs(30))?;
         anyhow::ensure!(!output.stdout.is_empty(), "`{request}`: {}", output.stderr);
         output.ok()
     }
