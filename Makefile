@@ -5,6 +5,7 @@
 
 CARGO ?= cargo
 HOST_CRATE := autodeploy-testhost
+BOOT_CRATE := autodeploy-testboot
 
 # One process per test where cargo-nextest is installed; plain `cargo test` does as well.
 ifneq ($(shell command -v cargo-nextest),)
@@ -13,7 +14,7 @@ else
 RUN_TESTS := $(CARGO) test
 endif
 
-.PHONY: help demo test test-unit test-host lint bench requirements clean-hosts
+.PHONY: help demo test test-unit test-host test-boot lint bench requirements clean-hosts
 
 help:
 	@echo 'make demo         boot a host and watch pushes being kept and reverted'
@@ -21,6 +22,7 @@ help:
 	@echo 'make test         everything: formatting, lints, unit, integration and host tests'
 	@echo 'make test-unit    without the booted hosts'
 	@echo 'make test-host    only the booted hosts'
+	@echo 'make test-boot    real boot loaders in qemu: boot trials, panics, hangs, power cuts'
 	@echo 'make bench        how small and how fast, as a table and in target/bench/results.json'
 
 requirements:
@@ -45,6 +47,11 @@ test-unit: requirements
 test-host: requirements
 	$(CARGO) build
 	$(RUN_TESTS) --package $(HOST_CRATE)
+
+test-boot: requirements
+	@tests/boot/install-requirements
+	$(CARGO) build
+	$(RUN_TESTS) --package $(BOOT_CRATE)
 
 bench: requirements
 	$(CARGO) build --release
