@@ -13,8 +13,7 @@ const HEADER_BYTES: usize = 60;
 ///
 /// Vendors are not looked at: the loader interface's names are its own.
 pub fn variable(flash: &[u8], name: &str) -> Option<Vec<u8>> {
-    let wanted: Vec<u8> =
-        name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    let wanted: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     let size = |at: usize| -> Option<usize> {
         let bytes = flash.get(at..at + 4)?.try_into().ok()?;
         usize::try_from(u32::from_le_bytes(bytes)).ok()

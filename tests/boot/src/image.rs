@@ -13,10 +13,10 @@ use autodeploy_testhost::infra::Infra;
 use autodeploy_testhost::world::World;
 use autodeploy_testhost::{package, place, run};
 
+use crate::disks;
 use crate::loader::Loader;
 use crate::machine::Machine;
 use crate::parts::{self, resource};
-use crate::disks;
 
 /// Says to whom it may concern that the remote was polled; the real agent is not what is tried here.
 const AGENT: &str = include_str!("../guest/agent");
@@ -75,10 +75,14 @@ fn host_file(infra: &Infra, name: &str) -> PathBuf {
 fn make(loader: Loader, folder: &Path) -> Result<()> {
     eprintln!("installing a machine with {} (once for each build, half a minute)", loader.word());
     let parts = parts::folder()?;
-    let world = World::install(&format!("image-{}", loader.word()), HostOptions::default(), |infra, host| {
-        prepare_disk(&parts, host)?;
-        prepare_infra(loader, &parts, infra, host)
-    })?;
+    let world = World::install(
+        &format!("image-{}", loader.word()),
+        HostOptions::default(),
+        |infra, host| {
+            prepare_disk(&parts, host)?;
+            prepare_infra(loader, &parts, infra, host)
+        },
+    )?;
     let mut closures = BTreeMap::from([("first".to_owned(), world.first_toplevel.clone())]);
     for (name, change) in VARIANTS {
         let commit = world.forge.push(name, |infra| change(infra, loader, &parts))?;
@@ -137,11 +141,11 @@ fn prepare_infra(loader: Loader, parts: &Path, infra: &Infra, host: &Host) -> Re
     }
     loader.describe_in(infra)?;
     infra.set("units/host-network.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")?;
-    infra.etc("systemd/system.conf.d/watchdog.conf", "[Manager]\nRuntimeWatchdogSec=30s\n")?;
+    infra.etc("systemd/system.conf.d/watchdog.conf", "[Manager]\nRuntimeWatchdogSec=60s\n")?;
     infra.autodeploy(&package::put(host, &package::binaries(), "")?)?;
     infra.etc("agent", AGENT)?;
     infra.set("units/autodeploy.service", AGENT_UNIT)?;
-    infra.config(&infra.default_config(URL, "60s", "4s"))
+    infra.config(&infra.default_config(URL, "180s", "4s"))
 }
 
 fn build(world: &World, commit: &str) -> Result<String> {
@@ -163,11 +167,23 @@ fn build(world: &World, commit: &str) -> Result<String> {
 fn state_of_sources() -> Result<u64> {
     let project = place::project();
     let mut seen = parts::folder()?.display().to_string().into_bytes();
-    for folder in ["systemd", "tests/host/base-tree", "tests/host/infra", "tests/host/stand-in", "tests/boot/guest", "tests/boot/src/image.rs", "tests/boot/src/disks.rs", "tests/boot/src/loader.rs"] {
-        seen.extend(run::shell(&format!(
-            "find '{}' -type f -exec cksum {{}} + | LC_ALL=C sort",
-            project.join(folder).display()
-        ))?.into_bytes());
+    for folder in [
+        "systemd",
+        "tests/host/base-tree",
+        "tests/host/infra",
+        "tests/host/stand-in",
+        "tests/boot/guest",
+        "tests/boot/src/image.rs",
+        "tests/boot/src/disks.rs",
+        "tests/boot/src/loader.rs",
+    ] {
+        seen.extend(
+            run::shell(&format!(
+                "find '{}' -type f -exec cksum {{}} + | LC_ALL=C sort",
+                project.join(folder).display()
+            ))?
+            .into_bytes(),
+        );
     }
     seen.extend(package::state(&package::binaries())?.into_bytes());
     Ok(fingerprint(&seen))

@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use autodeploy_testhost::infra::Infra;
+use autodeploy_testhost::place;
 
 use crate::parts::resource;
 
@@ -28,8 +29,12 @@ impl Loader {
     /// The kernel's parameters of every closure, without `init=`.
     pub fn kernel_params(self) -> &'static str {
         match self {
-            Loader::SystemdBoot => "root=/dev/vda1 boot=/dev/vdb1 console=ttyS0 loglevel=4 systemd.show_status=yes panic=5",
-            Loader::Grub => "root=/dev/vda1 console=ttyS0 loglevel=4 systemd.show_status=yes panic=5",
+            Loader::SystemdBoot => {
+                "root=/dev/vda1 boot=/dev/vdb1 console=ttyS0 loglevel=4 systemd.show_status=yes panic=5"
+            }
+            Loader::Grub => {
+                "root=/dev/vda1 console=ttyS0 loglevel=4 systemd.show_status=yes panic=5"
+            }
         }
     }
 
@@ -38,10 +43,25 @@ impl Loader {
     /// # Errors
     /// Fails when the repository cannot be written.
     pub fn describe_in(self, infra: &Infra) -> Result<()> {
-        if self == Loader::Grub {
-            let builder = fs::read_to_string(resource("guest/install-bootloader-grub"))?;
-            infra.set("stand-in/install-bootloader", &builder)?;
-        }
+        let builder = match self {
+            Loader::SystemdBoot => as_nixos_has_it(&fs::read_to_string(place::resource(BUILDER))?)?,
+            Loader::Grub => fs::read_to_string(resource("guest/install-bootloader-grub"))?,
+        };
+        infra.set(BUILDER, &builder)?;
         infra.set("kernel-params", &format!("{}\n", self.kernel_params()))
     }
+}
+
+/// The test host's stand-in for the builder, which is also where a machine's own one belongs.
+const BUILDER: &str = "stand-in/install-bootloader";
+
+/// With the pause that is set here, and the default that NixOS's builder gives where several profiles
+/// have the closure: the entry that it writes last, which is never one of the profile `system`.
+fn as_nixos_has_it(builder: &str) -> Result<String> {
+    let mut text = builder.to_owned();
+    for (old, new) in [(" and (default is None or not name)", ""), ("timeout 5", "timeout 1")] {
+        ensure!(text.contains(old), "`{old}` is not in `{BUILDER}` any more");
+        text = text.replace(old, new);
+    }
+    Ok(text)
 }

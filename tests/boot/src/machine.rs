@@ -17,10 +17,11 @@ use crate::channel::Channel;
 use crate::image::{self, Image};
 use crate::loader::Loader;
 
-/// How long a machine may take from power to systemd, firmware and loader included; about 20 s are usual.
-pub const BOOT_LIMIT: Duration = Duration::from_secs(180);
+/// How long a machine may take from power to systemd, firmware and loader included; about 20 s are
+/// usual, and many times that beside a busy neighbour.
+pub const BOOT_LIMIT: Duration = Duration::from_secs(480);
 /// How long a line may take unless said otherwise.
-pub const LINE_LIMIT: Duration = Duration::from_secs(90);
+pub const LINE_LIMIT: Duration = Duration::from_secs(240);
 
 /// A machine of one case; dropping it removes everything.
 #[derive(Debug)]
@@ -136,21 +137,25 @@ impl Machine {
         command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
         command.args(["-machine", "pc", "-accel", "tcg", "-cpu", "qemu64", "-m", "768"]);
         if self.image.loader == Loader::SystemdBoot {
-            let code = "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
-            let variables = format!("if=pflash,unit=1,format=raw,file={}", self.file("vars.fd").display());
+            let code =
+                "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
+            let variables =
+                format!("if=pflash,unit=1,format=raw,file={}", self.file("vars.fd").display());
             command.args(["-drive", code, "-drive", &variables]);
         }
         for (number, name) in ["root", "esp"].iter().enumerate() {
             let file = self.file(&format!("{name}.img"));
             if file.exists() {
-                let drive = format!("if=none,id={name},format=raw,cache=unsafe,file={}", file.display());
+                let drive =
+                    format!("if=none,id={name},format=raw,cache=unsafe,file={}", file.display());
                 let first = if self.image.loader == Loader::Grub { 0 } else { 1 };
                 let order = if number == first { 0 } else { 1 };
                 let device = format!("virtio-blk-pci,drive={name},bootindex={order}");
                 command.args(["-drive", &drive, "-device", &device]);
             }
         }
-        let console = format!("file,id=console,append=on,path={}", self.file("console.log").display());
+        let console =
+            format!("file,id=console,append=on,path={}", self.file("console.log").display());
         let port = format!("socket,id=port,server=on,wait=off,path={}", socket.display());
         command.args(["-chardev", &console, "-serial", "chardev:console", "-chardev", &port]);
         let monitor = format!("unix:{},server=on,wait=off", self.file("monitor").display());
@@ -196,7 +201,10 @@ impl Machine {
     pub fn shutdown(&mut self) -> Result<()> {
         self.run("systemctl --no-block poweroff")?;
         wait_until("the power to be off", Duration::from_secs(120), || {
-            Ok(self.power.as_mut().is_none_or(|power| power.try_wait().is_ok_and(|end| end.is_some())))
+            Ok(self
+                .power
+                .as_mut()
+                .is_none_or(|power| power.try_wait().is_ok_and(|end| end.is_some())))
         })?;
         self.power_cut()
     }

@@ -89,7 +89,8 @@ impl Machine {
     fn debugfs(&self, request: &str) -> Result<String> {
         let image = format!("{}?offset={PARTITION_BYTES}", self.file("root.img").display());
         let mut debugfs = Command::new("/usr/sbin/debugfs");
-        let output = run::run(debugfs.args(["-c", "-R", request, &image]), Duration::from_secs(30))?;
+        let output =
+            run::run(debugfs.args(["-c", "-R", request, &image]), Duration::from_secs(30))?;
         anyhow::ensure!(!output.stdout.is_empty(), "`{request}`: {}", output.stderr);
         output.ok()
     }
@@ -118,7 +119,9 @@ fn named(config: &str, entry: &str) -> Result<String> {
             let title = line.split('"').nth(1).unwrap_or_default();
             let number = counts[depth].to_string();
             counts[depth] += 1;
-            let this = depth == matched && matched < parts.len() && [title, &number].contains(&parts[matched]);
+            let this = depth == matched
+                && matched < parts.len()
+                && [title, &number].contains(&parts[matched]);
             if this {
                 matched += 1;
             }

@@ -10,7 +10,7 @@ use crate::machine::Machine;
 
 const FOLDER: &str = "/run/autodeploy";
 /// How long a trial may take from one phase to another, boots not counted.
-const PHASE_LIMIT: Duration = Duration::from_secs(240);
+const PHASE_LIMIT: Duration = Duration::from_secs(480);
 
 impl Machine {
     /// Asks the activator to try a closure of the image, as deployment `number`.
@@ -40,7 +40,9 @@ impl Machine {
     }
 
     fn hand_over(&self, name: &str, value: &Value) -> Result<()> {
-        let line = format!("echo '{value}' > {FOLDER}/{name}.new; mv {FOLDER}/{name}.new {FOLDER}/{name}.json");
+        let line = format!(
+            "echo '{value}' > {FOLDER}/{name}.new; mv {FOLDER}/{name}.new {FOLDER}/{name}.json"
+        );
         self.sh(&line).map(drop)
     }
 
@@ -60,7 +62,8 @@ impl Machine {
     /// # Errors
     /// Fails, with the activator's journal, when it ends otherwise or is not there in time.
     pub fn wait_phase(&self, number: u64, phase: &str) -> Result<()> {
-        let trial = self.wait_trial(number, |trial| trial["phase"] == phase || !trial["outcome"].is_null())?;
+        let trial = self
+            .wait_trial(number, |trial| trial["phase"] == phase || !trial["outcome"].is_null())?;
         if trial["phase"] != phase {
             bail!("it ended before it was {phase}: {trial:#}\n{}", self.journal());
         }
