@@ -24,7 +24,6 @@ use crate::effects::notify::{self, AskedToEnd};
 use crate::effects::{bootloader, clock, closure, files, profile};
 use crate::handover::request::Request;
 use crate::model::event::EventKind;
-use crate::model::failure::Failure;
 
 mod arrivals;
 mod unit;
