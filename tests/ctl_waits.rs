@@ -318,3 +318,17 @@ async fn a_rollback_succeeds_when_the_system_before_runs() {
         assert_eq!(ended.code, code, "{kind} {outcome}");
     }
 }
+
+#[tokio::test]
+async fn what_waits_for_a_reboot_is_done_for_whoever_wants_it_and_not_for_whoever_ends_it() {
+    let directory = open_directory();
+    let known = known(vec![details(8, "armed", None)]);
+    let agent = start(directory.path(), in_phase(8, "armed"), &known);
+    let ended = ctl(&agent.socket, "run-now").ended().await;
+    assert_eq!(ended.code, 0);
+    let mut waiting = ctl(&agent.socket, "abort").start();
+    let lines = ["asking to end the trial", "deployment 8 is armed: the next boot is its trial"];
+    check_progress(&mut waiting, &lines).await;
+    end(&agent, &known, 8, "aborted");
+    assert_eq!(waiting.ended().await.code, 0);
+}

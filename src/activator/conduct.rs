@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::activator::host::{Action, Host, Look, PreSwitchChecks, Proving, Side, Switch};
 use crate::activator::record::{Boot, Profile, Proof, Record, Trial};
-use crate::activator::report;
+use crate::activator::report::{self, Loader};
 use crate::activator::trial::boot::Unarmed;
 use crate::activator::trial::phase::{End, Phase, Way};
 use crate::activator::trial::recovery::{Found, recover};
@@ -18,7 +18,7 @@ use crate::activator::trial::seen::{CheckSeen, Seen, System};
 use crate::activator::trial::switched::{LOCK_HELD, SwitchEnd};
 use crate::activator::trial::{Done, Policy, Proved, Step, advance, decide, unrecorded};
 use crate::effects::journal::About;
-use crate::handover::report::{BootDefault, CheckReport, CheckState};
+use crate::handover::report::{CheckReport, CheckState};
 use crate::model::deployment::Outcome;
 use crate::model::event::EventKind;
 use crate::model::failure::{Failure, Reason};
@@ -41,8 +41,8 @@ pub fn conduct<H: Host>(host: &mut H, record: Record) -> Record {
         say_again(host, &record);
         return record;
     };
-    let boot_default = host.boot_default().map(|path| report::boot_default(&record, path));
-    let mut stage = Stage { host, record, trial, boot_default };
+    let loader = look_at_the_loader(host, &record);
+    let mut stage = Stage { host, record, trial, loader };
     stage.recover();
     while stage.pass() {}
     stage.record
@@ -52,8 +52,8 @@ pub fn conduct<H: Host>(host: &mut H, record: Record) -> Record {
 /// wait for ever. What was said before is said twice.
 fn say_again<H: Host>(host: &mut H, record: &Record) {
     host.unroot();
-    let default = host.boot_default().map(|path| report::boot_default(record, path));
-    host.publish(&report::of(record, default.as_ref()));
+    let loader = look_at_the_loader(host, record);
+    host.publish(&report::of(record, &loader));
     if let Some((trial, end)) = record.trial.as_ref().and_then(|trial| Some((trial, trial.end()?)))
     {
         host.tell(event_of(end.outcome), about(trial), &end.failure.message);
@@ -71,12 +71,17 @@ fn about(trial: &Trial) -> About<'_> {
     }
 }
 
+fn look_at_the_loader<H: Host>(host: &mut H, record: &Record) -> Loader {
+    let default = host.boot_default().map(|path| report::boot_default(record, path));
+    Loader { default, never_once: host.why_never_once() }
+}
+
 /// The trial on its way. `trial` is what `record.trial` becomes at the next write.
 struct Stage<'a, H> {
     host: &'a mut H,
     record: Record,
     trial: Trial,
-    boot_default: Option<BootDefault>,
+    loader: Loader,
 }
 
 impl<H: Host> Stage<'_, H> {
@@ -256,8 +261,7 @@ impl<H: Host> Stage<'_, H> {
             }
         }
         self.host.unroot();
-        self.boot_default =
-            self.host.boot_default().map(|path| report::boot_default(&self.record, path));
+        self.loader = look_at_the_loader(self.host, &self.record);
         self.publish();
         self.host.say(&format!("{}: {}", end.outcome, end.failure.message));
         self.tell(event_of(end.outcome), &end.failure.message.clone());
@@ -270,7 +274,7 @@ impl<H: Host> Stage<'_, H> {
 
     fn publish(&mut self) {
         self.record.trial = Some(self.trial.clone());
-        let report = report::of(&self.record, self.boot_default.as_ref());
+        let report = report::of(&self.record, &self.loader);
         self.host.publish(&report);
     }
 

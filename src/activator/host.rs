@@ -118,6 +118,8 @@ pub trait Host {
     fn look(&mut self, trial: &Trial) -> Look;
     /// Reads what the boot loader starts; `None` if that cannot be told.
     fn boot_default(&mut self) -> Option<StorePath>;
+    /// Says why this machine can arm no single boot; `None` if it can.
+    fn why_never_once(&mut self) -> Option<String>;
     /// Proves the way back and takes the baseline.
     fn prove(&mut self, request: &Request) -> Proving;
     /// Names what the baseline had and the machine has not.

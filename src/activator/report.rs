@@ -5,17 +5,25 @@ use crate::handover::VERSION;
 use crate::handover::report::{self, BootDefault, Report};
 use crate::model::store_path::StorePath;
 
+/// What the boot loader shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loader {
+    /// What it starts, if that can be told.
+    pub default: Option<BootDefault>,
+    /// Why no single boot can be armed; `None` if one can.
+    pub never_once: Option<String>,
+}
+
 /// Makes the report of a record.
-///
-/// `boot_default` is what the boot loader starts, if that can be told.
-pub fn of(record: &Record, boot_default: Option<&BootDefault>) -> Report {
+pub fn of(record: &Record, loader: &Loader) -> Report {
     Report {
         version: VERSION,
         activator_version: env!("CARGO_PKG_VERSION").to_owned(),
         trial: record.trial.as_ref().map(trial),
         reverted: record.reverted.clone(),
         last_kept: record.last_kept.clone(),
-        boot_default: boot_default.cloned(),
+        boot_default: loader.default.clone(),
+        never_once: loader.never_once.clone(),
         warnings: record.warnings.clone(),
     }
 }
@@ -68,7 +76,7 @@ mod tests {
     fn a_trial_that_is_on_has_a_phase_and_no_outcome() {
         let trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
         let record = Record { trial: Some(trial), ..Record::default() };
-        let shown = of(&record, None).trial.unwrap();
+        let shown = of(&record, &Loader::default()).trial.unwrap();
         assert_eq!((shown.phase, shown.outcome, shown.old), (Public::Requested, None, None));
         assert_eq!(shown.steps[0].phase, "requested");
     }
@@ -79,8 +87,10 @@ mod tests {
         trial.enter(Phase::Ended(ending::kept(7)), "boot-1", "now");
         let mut record = Record { trial: Some(trial), ..Record::default() };
         record.remember(&ending::kept(7), "now");
-        let default = boot_default(&record, path('b'));
-        let report = of(&record, Some(&default));
+        let default = Some(boot_default(&record, path('b')));
+        let never_once = Some("there is no loader".to_owned());
+        let report = of(&record, &Loader { default, never_once });
+        assert_eq!(report.never_once.unwrap(), "there is no loader");
         let shown = report.trial.unwrap();
         assert_eq!((shown.outcome, shown.generation), (Some(Outcome::Kept), Some(7)));
         assert_eq!(shown.reason.unwrap().as_str(), "healthy");

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use crate::activator::conduct::event_of;
 use crate::activator::host::real::{self, RUNNING};
 use crate::activator::record::{self, Record, Trial};
+use crate::activator::report::Loader;
 use crate::activator::request::{Closure, Facts, grant, is_repeat};
 use crate::activator::trial::phase::{End, Phase};
 use crate::activator::{report, trial};
@@ -324,7 +325,8 @@ fn facts(settings: &Settings, request: &Request) -> Facts {
 /// A report that cannot be written is told: neither a trial nor its way back waits for it.
 fn publish(paths: &Paths, record: &Record) {
     let default = bootloader::default().map(|path| report::boot_default(record, path));
-    let report = report::of(record, default.as_ref());
+    let loader = Loader { default, never_once: bootloader::why_never_once() };
+    let report = report::of(record, &loader);
     if let Err(error) = real::publish(&paths.report_dir, &report) {
         let message = format!("could not write the report: {error:#}");
         tell(EventKind::ActivatorFailed, About::default(), &message);

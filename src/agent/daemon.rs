@@ -95,6 +95,7 @@ pub struct Agent<H> {
     contains: Option<polling::Contained>,
     requested_at_ms: Option<u64>,
     roots_tidied_ms: u64,
+    superseding: Option<DeploymentId>,
     unreachable_told: Option<DeploymentId>,
     held_told: Option<(DeploymentId, String)>,
     configured: Configured,
@@ -138,6 +139,7 @@ impl<H: Host> Agent<H> {
             contains: None,
             requested_at_ms: Some(started.boottime_ms),
             roots_tidied_ms: 0,
+            superseding: None,
             unreachable_told: None,
             held_told: None,
             configured: Configured::Same,
@@ -261,7 +263,7 @@ impl<H: Host> Agent<H> {
     fn due(&mut self) -> Duration {
         let now = self.host.now().boottime_ms;
         let seen = self.see();
-        let look = match seen.on_trial() {
+        let look = match seen.being_tried() {
             true => pace::REPORT_LOOK,
             false => pace::IDLE_LOOK,
         };

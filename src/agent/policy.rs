@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::config::settings::{Drift, Settings};
+use crate::config::settings::{Drift, Settings, UnprovedBoot};
 use crate::model::commit::CommitId;
 
 pub mod gates;
@@ -33,6 +33,8 @@ pub struct Policy {
     pub introduction: Option<CommitId>,
     /// `activation.drift`
     pub drift: Drift,
+    /// `activation.unproved_boot`
+    pub unproved_boot: UnprovedBoot,
 }
 
 impl From<&Settings> for Policy {
@@ -42,6 +44,7 @@ impl From<&Settings> for Policy {
             stale_after: settings.source.stale_after,
             introduction: settings.source.introduction.clone(),
             drift: settings.activation.drift,
+            unproved_boot: settings.activation.unproved_boot,
         }
     }
 }

@@ -252,6 +252,8 @@ pub enum Step {
     Work(DeploymentId, Operation),
     /// Record that the activator is asked, then ask it.
     Request(DeploymentId),
+    /// Have an armed deployment taken back: a newer one is ready.
+    Supersede(DeploymentId),
     /// Record the end.
     End(DeploymentId, End),
     /// Nothing, until something else is seen.
@@ -265,6 +267,7 @@ pub fn decide(seen: &Seen, policy: &Policy) -> Step {
     trial_step(seen)
         .or_else(|| superseded(seen, policy))
         .or_else(|| seen.live.iter().find_map(|deployment| progress(deployment, seen, policy)))
+        .or_else(|| collisions::supersede_armed(seen, policy))
         .or_else(|| follow(seen))
         .or_else(|| restore(seen, policy))
         .unwrap_or(Step::Rest)

@@ -36,7 +36,11 @@ pub struct Sight<'a> {
 pub fn status(sight: &Sight<'_>) -> Status {
     let (seen, known) = (sight.seen, sight.known);
     let row = known.live.first().or(known.newest.as_ref());
-    let reasons = seen.world.reboot_reasons.clone();
+    let mut reasons = seen.world.reboot_reasons.clone();
+    let never_once = seen.world.report.as_ref().and_then(|report| report.never_once.clone());
+    if let (false, Some(why)) = (reasons.is_empty(), never_once) {
+        reasons.push(format!("no single boot can be armed: {why}"));
+    }
     Status {
         host: sight.settings.host.clone(),
         phase: phase(seen).as_str().to_owned(),

@@ -9,7 +9,7 @@ use crate::client::args::Waiting;
 use crate::client::contact::Contact;
 use crate::client::exit::{self, Exit, Wanted};
 use crate::client::failed::Failed;
-use crate::client::follow::{self, Followed, Gates};
+use crate::client::follow::{self, Followed, Gates, Until};
 use crate::client::link::{Link, Order};
 use crate::client::output;
 use crate::client::progress::Progress;
@@ -95,10 +95,12 @@ async fn became(
     if act.waiting.no_wait {
         return not_waited_for(socket, id, &taken).await;
     }
-    let followed = follow::to_the_end(id, act.gates, &mut contact, progress).await?;
+    let until = Until { gates: act.gates, wanted: act.wanted };
+    let followed = follow::to_the_end(id, until, &mut contact, progress).await?;
     Ok(match followed {
         Followed::Ended(details) => ended((act.wanted)(&details), *details),
         Followed::Held(details, gates) => held(*details, gates),
+        Followed::Armed(details) => armed(*details),
     })
 }
 
@@ -186,6 +188,22 @@ fn held(details: Details, gates: Vec<Gate>) -> Became {
     Became { message, hint, deployment: Some(details), gates, exit: Exit::Held }
 }
 
+/// Done, as far as it goes without a reboot.
+fn armed(details: Details) -> Became {
+    let id = details.summary.id;
+    let commit = words::of_commit(details.summary.commit.as_deref());
+    Became {
+        message: format!(
+            "deployment {id}{commit} is armed: the next boot tries it, and whatever boots after \
+             that brings the old system back unless it was kept"
+        ),
+        hint: "`systemctl reboot` when it suits; `autodeployctl abort` takes it back".to_owned(),
+        deployment: Some(details),
+        gates: vec![],
+        exit: Exit::Done,
+    }
+}
+
 fn interrupted(following: Option<i64>) -> Failed {
     let (message, hint) = match following {
         Some(id) => (
@@ -250,6 +268,20 @@ mod tests {
             Exit::Held,
             "deployment 8 (commit c0ffee12) is held back\n\nhint: wait for it with `autodeployctl \
              run-now --wait`\n",
+        );
+    }
+
+    #[test]
+    fn what_is_armed_is_done_until_somebody_reboots() {
+        let mut details = Details { hint: None, ..fixtures::reverted() };
+        details.summary.outcome = None;
+        details.phase = "armed".into();
+        check(
+            armed(details),
+            Exit::Done,
+            "deployment 8 (commit c0ffee12) is armed: the next boot tries it, and whatever boots \
+             after that brings the old system back unless it was kept\n\nhint: `systemctl reboot` \
+             when it suits; `autodeployctl abort` takes it back\n",
         );
     }
 

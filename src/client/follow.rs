@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::client::contact::{Contact, SILENCE};
+use crate::client::exit::Wanted;
 use crate::client::failed::Failed;
 use crate::client::link::Link;
 use crate::client::progress::Progress;
@@ -28,6 +29,15 @@ pub enum Gates {
     WaitToo,
 }
 
+/// What ends the waiting, beside an outcome.
+#[derive(Clone, Copy)]
+pub struct Until {
+    /// Whether a gate does.
+    pub gates: Gates,
+    /// What was wanted: who wants it to run does not wait for somebody's reboot.
+    pub wanted: fn(&Details) -> Wanted,
+}
+
 /// How the waiting ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
@@ -35,6 +45,8 @@ pub enum Followed {
     Ended(Box<Details>),
     /// At a gate.
     Held(Box<Details>, Vec<Gate>),
+    /// It waits for a boot, which may be weeks away.
+    Armed(Box<Details>),
 }
 
 /// Follows deployment `id`, and what supersedes it, to its end.
@@ -43,14 +55,14 @@ pub enum Followed {
 /// autodeployd stayed away, or knows no such deployment.
 pub async fn to_the_end(
     mut id: i64,
-    gates: Gates,
+    until: Until,
     contact: &mut Contact,
     progress: &Progress,
 ) -> Result<Followed, Failed> {
     let mut said = String::new();
     loop {
         let followed =
-            match once(id, gates, contact, &mut Saying { progress, said: &mut said }).await {
+            match once(id, until, contact, &mut Saying { progress, said: &mut said }).await {
                 Ok(followed) => followed,
                 Err(failed) => {
                     contact.missed(failed, progress).await?;
@@ -69,7 +81,7 @@ pub async fn to_the_end(
                     None => return Ok(followed),
                 }
             }
-            Followed::Ended(_) | Followed::Held(..) => return Ok(followed),
+            Followed::Ended(_) | Followed::Held(..) | Followed::Armed(_) => return Ok(followed),
         }
     }
 }
@@ -92,7 +104,7 @@ impl Saying<'_> {
 /// Follows over one connection, until that breaks.
 async fn once(
     id: i64,
-    gates: Gates,
+    until: Until,
     contact: &mut Contact,
     saying: &mut Saying<'_>,
 ) -> Result<Followed, Failed> {
@@ -101,7 +113,8 @@ async fn once(
     let mut changes = std::pin::pin!(watching.watch().await?);
     let mut held_since: Option<Instant> = None;
     loop {
-        let grace = held_since.filter(|_| gates == Gates::Stop).map(|since| since + HELD_GRACE);
+        let grace =
+            held_since.filter(|_| until.gates == Gates::Stop).map(|since| since + HELD_GRACE);
         let limit = grace.unwrap_or_else(|| Instant::now() + SILENCE);
         let status = match timeout_at(limit, changes.next()).await {
             Ok(Some(change)) => Some(change?),
@@ -114,6 +127,9 @@ async fn once(
             None => Seen::Elsewhere,
         };
         let details = match seen {
+            Seen::Going { phase, .. } if phase == Phase::Armed.as_str() => {
+                asking.deployment(Some(id)).await?
+            }
             Seen::Going { phase, gates } => {
                 contact.heard();
                 held_since = held_since.filter(|_| phase == Phase::Held.as_str());
@@ -129,9 +145,12 @@ async fn once(
         if details.summary.outcome.is_some() {
             return Ok(Followed::Ended(Box::new(details)));
         }
+        if details.phase == Phase::Armed.as_str() && (until.wanted)(&details) == Wanted::Run {
+            return Ok(Followed::Armed(Box::new(details)));
+        }
         if details.phase != Phase::Held.as_str() {
             held_since = None;
-        } else if gates == Gates::Stop
+        } else if until.gates == Gates::Stop
             && held_since.get_or_insert_with(Instant::now).elapsed() >= HELD_GRACE
         {
             let gates = asking.status().await?.gates;

@@ -35,6 +35,9 @@ pub struct Report {
     /// What the boot loader starts by default; `None` if that cannot be told.
     #[serde(default)]
     pub boot_default: Option<BootDefault>,
+    /// Why this machine can arm no single boot, whatever the closure; `None` where it can.
+    #[serde(default)]
+    pub never_once: Option<String>,
     /// Something that an operator should know about the record itself.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -322,6 +322,10 @@ impl Host for Fake {
         Some(self.loader.clone())
     }
 
+    fn why_never_once(&mut self) -> Option<String> {
+        self.fails(Fault::NoBootOnce, "no boot loader").err().map(|error| error.to_string())
+    }
+
     fn prove(&mut self, _: &Request) -> Proving {
         match self.refusal.clone() {
             Some((failure, retry)) => Proving::Refused { failure, retry },

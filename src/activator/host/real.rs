@@ -153,6 +153,10 @@ impl Host for Machine {
         bootloader::default()
     }
 
+    fn why_never_once(&mut self) -> Option<String> {
+        bootloader::why_never_once()
+    }
+
     fn prove(&mut self, request: &Request) -> Proving {
         notify::beating(NIX_LIMIT, || self.baseline(request))
     }

@@ -10,6 +10,7 @@ use crate::agent::host::Host;
 use crate::agent::policy::looked_at;
 use crate::agent::rollout::{Birth, Deployment, End, Operation, Seen, Stage, Step, record};
 use crate::handover;
+use crate::handover::answer::{Answer, Word};
 use crate::handover::request::Request;
 use crate::model::deployment::{DeploymentId, Kind};
 use crate::model::store_path::StorePath;
@@ -29,6 +30,7 @@ impl<H: Host> Agent<H> {
             Step::Advance(id, stage) => self.came(id, stage, seen),
             Step::Work(id, operation) => self.start_work(id, operation),
             Step::Request(id) => self.request(id, seen),
+            Step::Supersede(id) => self.supersede(id),
             Step::End(id, end) => self.finish(id, end, seen),
             Step::Rest => false,
         }
@@ -77,6 +79,16 @@ impl<H: Host> Agent<H> {
             return false;
         }
         self.send_request(front, &toplevel, seen);
+        true
+    }
+
+    /// Once in each run of the agent; the activator ends it, and says so.
+    fn supersede(&mut self, id: DeploymentId) -> bool {
+        let (version, answer) = (handover::VERSION, Word::Supersede);
+        match self.host.answer(&Answer { version, deployment: id, answer, uid: 0 }) {
+            Ok(()) => self.superseding = Some(id),
+            Err(error) => self.trouble(format!("{error:#}")),
+        }
         true
     }
 

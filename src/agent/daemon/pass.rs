@@ -6,7 +6,7 @@ use crate::agent::host::Host;
 use crate::agent::policy::gates::{self, GateKind};
 use crate::agent::rollout::advance::advance;
 use crate::agent::rollout::{Deployment, Seen, Stage, Step, decide, record, trial};
-use crate::model::deployment::DeploymentId;
+use crate::model::deployment::{DeploymentId, Phase};
 use crate::model::event::EventKind;
 
 /// No pass takes more steps; more would be a fault of ours, and the next look goes on.
@@ -59,7 +59,9 @@ impl<H: Host> Agent<H> {
     fn observe(&mut self) {
         self.refresh();
         let front = self.known.live.first();
-        let front = front.filter(|row| row.phase == "held").and_then(|row| row.toplevel.clone());
+        let waits = ["held", Phase::Arming.as_str(), Phase::Armed.as_str()];
+        let front = front.filter(|row| waits.contains(&row.phase.as_str()));
+        let front = front.and_then(|row| row.toplevel.clone());
         self.world = self.host.look(front.as_ref());
     }
 
@@ -92,6 +94,7 @@ impl<H: Host> Agent<H> {
             last_kept: known.last_kept.clone(),
             blocked: blocked.map(|row| row.toplevel.clone()).collect(),
             resolved: known.resolved.clone(),
+            superseding: self.superseding,
             working: self.work.as_ref().map(|work| work.id),
             paused: known.paused.clone(),
             drift_answered: known.drift_answered.clone(),

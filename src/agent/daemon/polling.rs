@@ -44,7 +44,7 @@ impl<H: Host> Agent<H> {
         };
         if self.run_now.iter().any(|waits| waits.polled.is_none()) {
             Urgency::Now
-        } else if seen.on_trial() || waits_for_poll().unwrap_or(false) {
+        } else if seen.being_tried() || waits_for_poll().unwrap_or(false) {
             Urgency::Trial
         } else {
             Urgency::Usual
@@ -61,7 +61,7 @@ impl<H: Host> Agent<H> {
         if self.polling.is_some() || seen.now.boottime_ms < self.next_poll(seen) {
             return;
         }
-        let limit = match seen.on_trial() {
+        let limit = match seen.being_tried() {
             true => TRIAL_POLL_LIMIT,
             false => POLL_LIMIT,
         };
@@ -145,7 +145,7 @@ impl<H: Host> Agent<H> {
 
     /// Which commits on trial the lifeline has to speak of.
     fn on_trial(&self) -> Vec<CommitId> {
-        let trial = self.known.live.first().filter(|_| self.see().on_trial());
+        let trial = self.known.live.first().filter(|_| self.see().being_tried());
         trial.and_then(|row| row.commit.clone()).into_iter().collect()
     }
 
@@ -182,7 +182,7 @@ impl<H: Host> Agent<H> {
     /// looks at that before a switch as well as after it: what was green before tells afterwards
     /// whose fault it is), and during a trial what the tip contains.
     pub(super) fn begin_probe(&mut self, seen: &Seen) {
-        let pause = match seen.on_trial() {
+        let pause = match seen.being_tried() {
             true => PROBE_AGAIN_MS,
             false => IDLE_PROBE_AGAIN_MS,
         };
@@ -201,7 +201,7 @@ impl<H: Host> Agent<H> {
         if self.nix.as_ref().is_none_or(|reach| reach.error.is_some()) {
             return Some(Probe::Nix);
         }
-        let tip = self.tip.clone().filter(|_| seen.on_trial())?;
+        let tip = self.tip.clone().filter(|_| seen.being_tried())?;
         let of: Vec<_> = self.on_trial().into_iter().filter(|commit| *commit != tip).collect();
         let known = self.contains.as_ref().is_some_and(|found| found.tip == tip && found.of == of);
         // Two fetches at once would be in each other's way; the one that runs brings the objects.

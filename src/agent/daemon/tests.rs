@@ -16,6 +16,7 @@ use crate::config::settings::Settings;
 use crate::control::ask::{Ask, Refusal, Told};
 use crate::control::status::Status;
 
+mod armed;
 mod bad_input;
 mod collisions;
 mod drift;

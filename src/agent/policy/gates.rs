@@ -6,7 +6,7 @@ use crate::agent::policy::{FRESH_POLL_MS, Policy};
 use crate::agent::rollout::seen::time_text;
 use crate::agent::rollout::verdict::{Again, again};
 use crate::agent::rollout::{Deployment, Seen, Stage};
-use crate::config::settings::Drift;
+use crate::config::settings::{Drift, UnprovedBoot};
 use crate::model::deployment::Kind;
 use crate::model::store_path::StorePath;
 
@@ -21,7 +21,7 @@ pub enum GateKind {
     Blocked,
     /// Somebody set the profile to a system that does not run.
     StagedByHand,
-    /// The closure has to be booted.
+    /// The closure has to be booted, and no single boot can be armed.
     RebootNeeded,
     /// Somebody replaced the kept system, and the configuration says to wait.
     Drift,
@@ -61,7 +61,7 @@ fn gate(kind: GateKind, message: String) -> Gate {
 
 /// Returns what keeps this realised deployment from its trial; empty when it may go.
 ///
-/// A rollback is a person's word: of the gates only the need of a reboot holds it.
+/// A rollback is a person's word: of the gates only a boot that cannot be armed holds it.
 pub fn closed(
     deployment: &Deployment,
     toplevel: &StorePath,
@@ -77,7 +77,7 @@ pub fn closed(
         ],
         Kind::Rollback => [None, None, None, None],
     };
-    follow.into_iter().flatten().chain(reboot_needed(seen)).collect()
+    follow.into_iter().flatten().chain(reboot_needed(seen, policy)).collect()
 }
 
 /// Returns what keeps the tip from being deployed, for `status`.
@@ -146,6 +146,7 @@ fn staged_by_hand(toplevel: &StorePath, seen: &Seen) -> Option<Gate> {
     let profile = seen.world.profile.as_ref()?;
     let ours = seen.world.running.as_ref() == Some(profile)
         || seen.last_kept.as_ref() == Some(profile)
+        || seen.staged() == Some(profile)
         || profile == toplevel;
     (!ours).then(|| {
         let name = profile.name();
@@ -165,10 +166,16 @@ fn drift(seen: &Seen, policy: &Policy) -> Option<Gate> {
     }
 }
 
-fn reboot_needed(seen: &Seen) -> Option<Gate> {
+/// What has to be booted is armed for one boot; where that cannot be, it waits for a person.
+fn reboot_needed(seen: &Seen, policy: &Policy) -> Option<Gate> {
     let reasons = &seen.world.reboot_reasons;
-    (!reasons.is_empty()).then(|| {
-        let message = format!("the closure has to be booted: {}", reasons.join(", "));
+    let why = seen.world.report.as_ref()?.never_once.as_ref()?;
+    let held = !reasons.is_empty() && policy.unproved_boot == UnprovedBoot::Refuse;
+    held.then(|| {
+        let reasons = reasons.join(", ");
+        let message = format!(
+            "the closure has to be booted ({reasons}), and no single boot of it can be armed: {why}"
+        );
         gate(GateKind::RebootNeeded, message)
     })
 }

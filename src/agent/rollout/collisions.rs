@@ -1,8 +1,9 @@
 //! What a person's word means while something is going on: PURE. The table of the design.
 
-use crate::agent::rollout::{Deployment, End, Seen, Stage};
+use crate::agent::policy::{Policy, gates};
+use crate::agent::rollout::{Deployment, End, Seen, Stage, Step};
 use crate::control::ask::Refusal;
-use crate::model::deployment::{DeploymentId, Outcome, Phase};
+use crate::model::deployment::{DeploymentId, Kind, Outcome, Phase};
 use crate::model::failure::Reason;
 
 /// What `abort` leads to.
@@ -54,6 +55,20 @@ pub fn abort(seen: &Seen, id: Option<DeploymentId>) -> Result<Abort, Refusal> {
         },
         Stage::Ended { .. } => Err(nothing_in_flight()),
     }
+}
+
+/// A newer commit takes the place of one that waits for its boot, once nothing holds it back any
+/// more: one that does not build, or waits for something else, takes nothing away. What a person
+/// went back to stays.
+pub fn supersede_armed(seen: &Seen, policy: &Policy) -> Option<Step> {
+    let [armed, newer] = seen.live.as_slice() else { return None };
+    let Stage::Held { toplevel, .. } = &newer.stage else { return None };
+    let may = seen.is_armed()
+        && (armed.kind, newer.kind) == (Kind::Follow, Kind::Follow)
+        && seen.superseding != Some(armed.id)
+        && seen.nix_tried
+        && gates::closed(newer, toplevel, seen, policy).is_empty();
+    may.then_some(Step::Supersede(armed.id))
 }
 
 /// Decides about `confirm`: returns the deployment whose trial is told.

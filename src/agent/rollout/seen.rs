@@ -7,7 +7,7 @@ use crate::agent::rollout::verdict::Verdict;
 use crate::agent::rollout::{Blocked, Deployment, Resolved, Stage};
 use crate::handover::report::{Report, Trial};
 use crate::model::commit::CommitId;
-use crate::model::deployment::DeploymentId;
+use crate::model::deployment::{DeploymentId, Outcome, Phase};
 use crate::model::failure::Failure;
 use crate::model::store_path::StorePath;
 
@@ -100,6 +100,8 @@ pub struct Seen {
     pub resolved: Resolved,
     /// Whose long operation runs.
     pub working: Option<DeploymentId>,
+    /// Which armed deployment this run of the agent has asked to have taken back.
+    pub superseding: Option<DeploymentId>,
     /// Why a person holds deployments back.
     pub paused: Option<String>,
     /// The system by hand that was answered already: by a restore, or by `resume`.
@@ -134,6 +136,24 @@ impl Seen {
             | Stage::Held { .. }
             | Stage::Ended { .. } => false,
         })
+    }
+
+    /// Tells whether the trial in front is one that has to be watched: what is armed may wait for
+    /// its boot for weeks.
+    pub fn being_tried(&self) -> bool {
+        self.on_trial() && !self.is_armed()
+    }
+
+    /// Tells whether the deployment in front waits for its boot.
+    pub fn is_armed(&self) -> bool {
+        let armed = |front: &Deployment| front.stage.phase() == Phase::Armed;
+        self.live.first().is_some_and(armed)
+    }
+
+    /// Returns what we made the boot default without a proof, if that was the last trial.
+    pub fn staged(&self) -> Option<&StorePath> {
+        let trial = self.world.report.as_ref()?.trial.as_ref()?;
+        (trial.outcome == Some(Outcome::Staged)).then_some(&trial.toplevel)
     }
 
     /// Returns the trial that the report speaks of, if it is that of this deployment.

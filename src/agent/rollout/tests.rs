@@ -6,6 +6,8 @@ use super::*;
 use crate::agent::rollout::advance::advance;
 use crate::agent::rollout::verdict::{Again, Verdict, again};
 use crate::agent::rollout::verify::Lineage;
+use crate::config::settings::UnprovedBoot;
+use crate::handover::report::{Report, Trial};
 use crate::model::failure::Failure;
 
 fn commit(letter: char) -> CommitId {
@@ -18,7 +20,8 @@ fn closure(name: &str) -> StorePath {
 
 fn policy() -> Policy {
     let (poll_interval, stale_after) = (Duration::from_secs(60), Duration::from_secs(3600));
-    Policy { poll_interval, stale_after, introduction: None, drift: Drift::Report }
+    let unproved_boot = UnprovedBoot::Refuse;
+    Policy { poll_interval, stale_after, introduction: None, drift: Drift::Report, unproved_boot }
 }
 
 fn deployment(id: u64, letter: char, stage: Stage) -> Deployment {
@@ -61,6 +64,7 @@ fn realising(name: &str) -> Stage {
 /// One word for a step.
 fn word(step: Step) -> String {
     match step {
+        Step::Supersede(id) => format!("supersede {id}"),
         Step::Begin(birth) => format!("begin {}", birth.attempts),
         Step::Advance(id, stage) => format!("advance {id} {}", stage.phase()),
         Step::Work(id, Operation::Fetch { .. }) => format!("fetch {id}"),
@@ -198,6 +202,96 @@ fn abort_ends_what_has_not_been_kept_and_is_not_on_its_way_back() {
     check(on_trial(Phase::Rebooting), "nothing 1");
 }
 
+/// A deployment of `a` that waits for its boot, and what is behind it.
+fn armed(behind: Stage) -> Seen {
+    let stage = Stage::OnTrial { toplevel: closure("one"), phase: Phase::Armed };
+    let live = vec![deployment(1, 'a', stage), deployment(2, 'b', behind)];
+    let mut seen = Seen { tip: Some(commit('b')), ..seen(live) };
+    let mut report = Report::default();
+    report.trial = Some(reported(1, "one", Phase::Armed));
+    seen.world.report = Some(report.into());
+    seen
+}
+
+fn reported(id: u64, name: &str, phase: Phase) -> Trial {
+    Trial {
+        deployment: DeploymentId(id),
+        kind: Kind::Follow,
+        commit: None,
+        toplevel: closure(name),
+        old: None,
+        phase,
+        steps: Vec::new(),
+        outcome: None,
+        reason: None,
+        message: String::new(),
+        hint: None,
+        retry: false,
+        generation: None,
+        checks: Vec::new(),
+        evidence: Vec::new(),
+        started_at: String::new(),
+        finished_at: None,
+    }
+}
+
+#[test]
+fn what_waits_for_its_boot_gives_way_to_a_newer_commit_that_could_go() {
+    check(&armed(held("two")), "supersede 1");
+    check(&Seen { superseding: Some(DeploymentId(1)), ..armed(held("two")) }, "rest");
+    check(&Seen { superseding: Some(DeploymentId(7)), ..armed(held("two")) }, "supersede 1");
+    // As long as the newer one could not go either, nothing is taken away.
+    check(&armed(realising("two")), "realise 2");
+    check(&Seen { paused: Some("a visit".into()), ..armed(held("two")) }, "rest");
+    check(&Seen { nix_tried: false, ..armed(held("two")) }, "rest");
+    let blocked = Blocked::from([closure("two")]);
+    check(&Seen { blocked, ..armed(held("two")) }, "end 2 blocked blocked");
+    let mut asked = armed(held("two"));
+    asked.live[0].kind = Kind::Rollback;
+    check(&asked, "rest");
+    let mut watched = armed(held("two"));
+    watched.live[0].stage = Stage::OnTrial { toplevel: closure("one"), phase: Phase::Watching };
+    let mut report = Report::default();
+    report.trial = Some(reported(1, "one", Phase::Watching));
+    watched.world.report = Some(report.into());
+    check(&watched, "rest");
+}
+
+#[test]
+fn what_has_to_be_booted_goes_where_one_boot_can_be_armed() {
+    let needs = |never_once: Option<&str>| {
+        let mut one = seen(vec![deployment(1, 'a', held("one"))]);
+        one.world.reboot_reasons = vec!["the kernel differs".to_owned()];
+        let never_once = never_once.map(str::to_owned);
+        one.world.report = Some(Report { never_once, ..Report::default() }.into());
+        one
+    };
+    check(&needs(None), "request 1");
+    check(&needs(Some("there is no loader")), "rest");
+    let gates = policy::gates::of_the_tip(&needs(Some("there is no loader")), &policy());
+    assert_eq!(
+        gates[0].message,
+        "the closure has to be booted (the kernel differs), and no single boot of it can be \
+         armed: there is no loader"
+    );
+    let allowed = Policy { unproved_boot: UnprovedBoot::Allow, ..policy() };
+    let step = decide(&needs(Some("there is no loader")), &allowed);
+    assert_eq!(step, Step::Request(DeploymentId(1)));
+}
+
+#[test]
+fn what_we_staged_ourselves_holds_nothing_back() {
+    let staged = |outcome| {
+        let mut one = seen(vec![deployment(2, 'a', held("two"))]);
+        one.world.profile = Some(closure("one"));
+        let trial = Trial { outcome: Some(outcome), ..reported(1, "one", Phase::Idle) };
+        one.world.report = Some(Report { trial: Some(trial), ..Report::default() }.into());
+        one
+    };
+    check(&staged(Outcome::Staged), "request 2");
+    check(&staged(Outcome::Failed), "rest");
+}
+
 #[test]
 fn a_trial_waits_until_nix_was_tried() {
     let one = seen(vec![deployment(1, 'a', held("one"))]);
@@ -295,4 +389,8 @@ fn the_same_tip_is_tried_again_by_evidence() {
     check_again(Outcome::Superseded, false, [Now, Now]);
     check_again(Outcome::Tested, false, [Never, Never]);
     check_again(Outcome::Staged, false, [Never, Never]);
+    let mut booted = seen(vec![]);
+    booted.world.running = Some(closure("one"));
+    assert_eq!(again(&verdict(Outcome::Staged, false), &booted), Now);
+    assert_eq!(again(&verdict(Outcome::Tested, false), &booted), Never);
 }

@@ -73,6 +73,8 @@ pub fn again(verdict: &Verdict, seen: &Seen) -> Again {
         }
         Outcome::Reverted | Outcome::Failed | Outcome::Interrupted => asked,
         Outcome::Aborted | Outcome::RevertFailed => asked,
+        // Somebody booted it: it is looked at again, and found running.
+        Outcome::Staged if seen.world.running == verdict.toplevel => Again::Now,
         Outcome::Kept | Outcome::Staged | Outcome::Tested => Again::Never,
     }
 }

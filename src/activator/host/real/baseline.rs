@@ -38,7 +38,8 @@ impl Machine {
         let (running, profile) = self.way_back().map_err(|failure| (failure, false))?;
         // Nix takes its time; meanwhile the rest is looked at.
         let validity = self.validity(&running, &profile, &request.toplevel);
-        let boot = self.boot(&running, &request.toplevel).map_err(|failure| (failure, false))?;
+        let boot =
+            self.boot(&running, &profile, &request.toplevel).map_err(|failure| (failure, false))?;
         has_boot_room(&request.toplevel).map_err(|failure| (failure, true))?;
         let new = self.new_settings(request).map_err(|failure| (failure, false))?;
         let lifeline_was_green =
@@ -72,9 +73,15 @@ impl Machine {
     }
 
     /// Why it has to be booted and whether that can be tried; `None` where a switch does.
-    fn boot(&self, running: &StorePath, new: &StorePath) -> Result<Option<Boot>, Failure> {
+    fn boot(
+        &self,
+        running: &StorePath,
+        profile: &Profile,
+        new: &StorePath,
+    ) -> Result<Option<Boot>, Failure> {
         let reasons = boot_reasons(running, new);
-        if reasons.is_empty() {
+        // What runs and is the default needs no trial; somebody switched to it by hand.
+        if reasons.is_empty() || (running == new && profile.old.toplevel == *new) {
             return Ok(None);
         }
         match (bootloader::why_never_once(), self.settings.activation.unproved_boot) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::agent::host::fake::{Behaves, closure, commit};
 use crate::agent::policy::INTERRUPTIONS_ALLOWED;
+use crate::handover::report::Report;
 use crate::model::deployment::Outcome;
 use crate::model::event::EventKind;
 use crate::model::failure::{Failure, Reason};
@@ -261,8 +262,12 @@ fn a_report_that_comes_late_is_counted_on_from_as_well() {
 }
 
 #[test]
-fn a_closure_that_has_to_be_booted_is_held() {
+fn a_closure_that_has_to_be_booted_is_held_where_no_boot_can_be_armed() {
     let machine = Machine::new();
+    let never_once = Some("there is no loader".to_owned());
+    let report = Report { version: 1, never_once, ..Report::default() };
+    machine.borrow_mut().activator.record = report.clone();
+    machine.borrow_mut().report = Some(report.into());
     machine.borrow_mut().push('a', "one");
     machine.borrow_mut().reboot_reasons = vec!["the kernel differs".into()];
     live(&machine, async |person, machine| {
@@ -270,7 +275,8 @@ fn a_closure_that_has_to_be_booted_is_held() {
         let status = person.status();
         assert_eq!(status.phase, "held");
         assert_eq!(status.gates[0].kind, "reboot-needed");
-        assert_eq!(status.reboot_needed.reasons, ["the kernel differs"]);
+        let why = "no single boot can be armed: there is no loader";
+        assert_eq!(status.reboot_needed.reasons, ["the kernel differs", why]);
         machine.borrow_mut().push('b', "two");
         until(&machine, |m| m.realised.contains(&closure("two"))).await;
         machine.borrow_mut().reboot_reasons.clear();

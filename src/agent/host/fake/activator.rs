@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::agent::host::fake::Machine;
-use crate::handover::answer::Word;
+use crate::handover::answer::{Answer, Word};
 use crate::handover::report::{Kept, Report, Reverted, Step, Trial};
 use crate::model::deployment::{Outcome, Phase};
 use crate::model::failure::Reason;
@@ -31,6 +31,7 @@ pub fn goes_on(machine: &mut Machine, at: &str) {
     match machine.activator.record.trial.clone().filter(open) {
         _ if machine.activator.dead => return,
         Some(trial) if machine.activator.holds == Some(trial.phase) && !aborted(machine) => return,
+        Some(trial) if trial.phase == Phase::Armed && !told(machine) => {}
         Some(trial) => next(machine, trial, at),
         None => take(machine, at),
     }
@@ -43,7 +44,12 @@ pub fn after_boot(machine: &mut Machine) {
         machine.report = Some(Rc::new(machine.activator.record.clone()));
         return;
     };
-    if trial.outcome.is_none() {
+    if trial.outcome.is_none() && trial.phase == Phase::Armed {
+        // The loader starts it, once: this boot is its trial.
+        machine.running = trial.toplevel.clone();
+        enter(&mut trial, Phase::Watching, "after the boot");
+        machine.activator.record.trial = Some(trial);
+    } else if trial.outcome.is_none() {
         let counted = matches!(trial.phase, Phase::Switching | Phase::Watching);
         let again = !counted || !machine.activator.strikes.contains(&trial.toplevel);
         if counted {
@@ -59,12 +65,18 @@ pub fn after_boot(machine: &mut Machine) {
     machine.report = Some(Rc::new(machine.activator.record.clone()));
 }
 
-fn aborted(machine: &Machine) -> bool {
+fn said(machine: &Machine, word: Word) -> bool {
     let trial = machine.activator.record.trial.as_ref().map(|trial| trial.deployment);
-    machine
-        .answer
-        .as_ref()
-        .is_some_and(|answer| answer.answer == Word::Abort && Some(answer.deployment) == trial)
+    let said = |answer: &Answer| answer.answer == word && Some(answer.deployment) == trial;
+    machine.answer.as_ref().is_some_and(said)
+}
+
+fn aborted(machine: &Machine) -> bool {
+    said(machine, Word::Abort)
+}
+
+fn told(machine: &Machine) -> bool {
+    aborted(machine) || said(machine, Word::Supersede)
 }
 
 fn take(machine: &mut Machine, at: &str) {
@@ -134,6 +146,16 @@ fn next(machine: &mut Machine, mut trial: Trial, at: &str) {
         Phase::Baseline if aborted(machine) => {
             end(&mut trial, (Outcome::Aborted, Reason::BY_OPERATOR, false));
         }
+        Phase::Baseline if !machine.reboot_reasons.is_empty() => {
+            enter(&mut trial, Phase::Armed, at);
+        }
+        Phase::Armed => end(
+            &mut trial,
+            match aborted(machine) {
+                true => (Outcome::Aborted, Reason::BY_OPERATOR, false),
+                false => (Outcome::Superseded, Reason::NEWER_COMMIT, false),
+            },
+        ),
         Phase::Baseline => {
             enter(&mut trial, Phase::Switching, at);
             machine.running = trial.toplevel.clone();
