@@ -289,7 +289,12 @@ pub(in crate::activator::trial) fn last_resort(
     policy: &Policy,
 ) -> Phase {
     match (policy.last_resort, rebooted) {
-        (LastResort::Reboot, false) => Phase::Rebooting { cause, tries: 0, asked: None },
+        (LastResort::Reboot, false) => {
+            // Why it rebooted is not to be seen any more once it has.
+            let message = format!("{}; {}", cause.failure.message, failure.message);
+            let cause = Cause { failure: Failure { message, ..cause.failure }, ..cause };
+            Phase::Rebooting { cause, tries: 0, asked: None }
+        }
         (LastResort::Reboot, true) | (LastResort::Alarm, _) => {
             Phase::Ended(ending::revert_failed(failure))
         }

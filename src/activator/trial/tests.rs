@@ -310,6 +310,15 @@ fn reverting_is_tried_three_times_and_then_the_last_resort_once() {
 }
 
 #[test]
+fn a_reboot_of_last_resort_says_what_was_wrong_with_both_systems() {
+    let broken = Done::Revert(SwitchEnd::Code(2), System::New);
+    let next = advance(reverting(Verdict::Unhealthy, 2), broken, s(0), &policy());
+    let of_the_new = cause(Verdict::Unhealthy, &[]).failure.message;
+    let of_the_old = "could not activate the old system: exit status 2";
+    assert_eq!(next.message(), format!("{of_the_new}; {of_the_old}"));
+}
+
+#[test]
 fn a_reboot_that_does_not_come_is_asked_for_three_times() {
     let phase =
         |tries, asked| Phase::Rebooting { cause: cause(Verdict::Unhealthy, &[]), tries, asked };

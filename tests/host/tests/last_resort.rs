@@ -1,4 +1,5 @@
-//! The old system cannot be brought back: one reboot, or an alarm, as the machine's owner wants it.
+//! The old system cannot be brought back, or not all of it: one reboot, or an alarm, as the
+//! machine's owner wants it, and an alarm too where the reboot does not help.
 
 use std::time::Duration;
 
@@ -84,5 +85,106 @@ fn with_an_alarm_for_a_last_resort_the_machine_stays_up() -> Result<()> {
     assert_eq!(world.host.profile()?.generation, 1);
     wait_until("the agent to be idle again", SOON, || Ok(world.host.status()?["phase"] == "idle"))?;
     assert_eq!(world.host.run("autodeployctl status --check")?.code(), 4);
+    Ok(())
+}
+
+/// A machine with a unit that a commit can break for the old system too: by a file that a boot
+/// forgets, or by one that it does not.
+fn machine_with_db(label: &str) -> Result<World> {
+    World::boot_with(label, HostOptions::default(), |infra, host| {
+        infra.autodeploy(&package::put(host, &package::binaries(), "")?)?;
+        infra.service(
+            "db",
+            "test ! -e /run/broken && test ! -e /var/broken && exec sleep infinity",
+        )?;
+        infra.config(&infra.default_config(Scheme::Http.url(), "6s", "2s"))
+    })
+}
+
+/// A commit that is unhealthy, after which `damage` was done to the machine.
+fn damages(world: &World, damage: &str) -> Result<String> {
+    world
+        .forge
+        .push("damages the machine", |infra| infra.service("db", &format!("{damage}; exit 3")))
+}
+
+/// The old system runs again without something of this machine's own: one boot brings it back.
+fn one_boot_brings_it_back(label: &str, damage: &str, lost: &str) -> Result<()> {
+    let mut world = machine_with_db(label)?;
+    world.host.wait_phase("idle")?;
+    let first = world.host.boot_id()?;
+    let commit = damages(&world, damage)?;
+    world.host.wait_rebooted(&first, VERDICT_LIMIT)?;
+    let second = world.host.boot_id()?;
+    let reverted = world.host.verdict(&commit)?;
+    assert_eq!(end_of(&reverted), "reverted/unhealthy", "{reverted:#}");
+    assert!(reverted.to_string().contains(lost), "nothing tells of `{lost}`: {reverted:#}");
+    world.assert_settled_on(&world.first_toplevel)?;
+    assert_eq!(world.host.unit_state("db.service")?, "active");
+    assert_eq!(errors(&world.host, "last-resort")?, 1);
+    assert_eq!(errors(&world.host, "trial-revert-failed")?, 0);
+    let status = world.host.status()?;
+    assert_eq!(status["blocked"][0]["commit"], commit.as_str(), "{status:#}");
+    assert_eq!((boots(&world.host)?, world.host.boot_id()?), (2, second));
+    Ok(())
+}
+
+#[test]
+fn a_unit_that_does_not_come_back_is_brought_back_by_one_boot() -> Result<()> {
+    one_boot_brings_it_back("lost-unit", "touch /run/broken", "`db.service` is failed")
+}
+
+#[test]
+fn a_default_route_that_does_not_come_back_is_brought_back_by_one_boot() -> Result<()> {
+    one_boot_brings_it_back("lost-route", "ip route del default", "no default route")
+}
+
+#[test]
+fn a_resolver_that_does_not_come_back_is_brought_back_by_one_boot() -> Result<()> {
+    let hides = "mount --bind /dev/null /run/booted-system/etc/resolv.conf";
+    one_boot_brings_it_back("lost-resolver", hides, "no resolver")
+}
+
+#[test]
+fn where_a_boot_does_not_help_either_the_machine_stays_up_and_alarms() -> Result<()> {
+    let mut world = machine_with_db("resort-in-vain")?;
+    world.host.wait_phase("idle")?;
+    let first = world.host.boot_id()?;
+    let commit = damages(&world, "touch /var/broken")?;
+    world.host.wait_rebooted(&first, VERDICT_LIMIT)?;
+    let second = world.host.boot_id()?;
+    let failed = world.host.verdict(&commit)?;
+    assert_eq!(end_of(&failed), "revert-failed/local-fact-lost", "{failed:#}");
+    let message = failed["summary"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("`db.service` is failed"), "{message}");
+    world.assert_settled_on(&world.first_toplevel)?;
+    assert_eq!(errors(&world.host, "last-resort")?, 1);
+    assert_eq!(errors(&world.host, "trial-revert-failed")?, 1);
+    wait_until("the agent to be idle again", SOON, || Ok(world.host.status()?["phase"] == "idle"))?;
+    assert_eq!(world.host.ctl("status --check")?.code(), 4);
+
+    // Counted on the disk: neither a start of anything nor an operator's boot begins it anew.
+    world.host.sh("systemctl restart autodeploy.service autodeploy-activate.service")?;
+    world.host.reboot()?;
+    wait_until("the agent to be idle again", SOON, || Ok(world.host.status()?["phase"] == "idle"))?;
+    assert_eq!(world.host.ctl("status --check")?.code(), 4);
+    assert_eq!(boots(&world.host)?, 3);
+    assert_ne!(world.host.boot_id()?, second);
+    assert_eq!(errors(&world.host, "last-resort")?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_forge_that_is_down_never_leads_to_the_last_resort() -> Result<()> {
+    let world = machine_with_db("forge-down")?;
+    let first = world.host.boot_id()?;
+    let commit = world.forge.push("good", |infra| infra.etc("motd", "good\n"))?;
+    world.host.wait_phase("switching").or_else(|_| world.host.wait_phase("watching"))?;
+    world.forge.cut()?;
+    let reverted = world.host.verdict(&commit)?;
+    assert_eq!(end_of(&reverted), "reverted/environment", "{reverted:#}");
+    world.assert_settled_on(&world.first_toplevel)?;
+    assert_eq!(errors(&world.host, "last-resort")?, 0);
+    assert_eq!((boots(&world.host)?, world.host.boot_id()?), (1, first));
     Ok(())
 }
