@@ -2,9 +2,10 @@
 //!
 //! In reading order: `run` (programs with a time limit), `place` (where things lie, what is left of
 //! others), `base` (the tree below every host), `cgroup`, `disk`, `network` (what a machine is made of),
-//! `host` (a machine with power), `infra` (the repository it follows), `package` (autodeploy itself), `forge` (who serves the repository),
-//! `world` (all of them together), `wait` (levels with a deadline), `observer` and `interruptions`
-//! (random kills and power cuts, and who looks at what they leave).
+//! `host` (a machine with power), `infra` (the repository it follows), `package` (autodeploy itself),
+//! `shim` (other releases of it), `forge` (who serves the repository), `world` (all of them together),
+//! `wait` (levels with a deadline), `observer` and `interruptions` (random kills and power cuts, and
+//! who looks at what they leave).
 
 pub mod base;
 pub mod cgroup;
@@ -20,5 +21,6 @@ pub mod observer;
 pub mod package;
 pub mod place;
 pub mod run;
+pub mod shim;
 pub mod wait;
 pub mod world;

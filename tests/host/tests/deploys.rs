@@ -158,16 +158,8 @@ fn a_dropped_deploy_key_is_reverted_though_the_agent_unit_is_unchanged() -> Resu
 }
 
 #[test]
-fn a_generation_whose_configuration_its_agent_cannot_read_is_reverted() -> Result<()> {
+fn a_generation_whose_configuration_is_no_toml_is_not_switched_to() -> Result<()> {
     let world = World::following("config", Scheme::Http)?;
-    let config = world.forge.infra.default_config(Scheme::Http.url(), "8s", "2s");
-    let unknown = world.forge.push("an unknown key", |infra| {
-        infra.config(&config.replace("poll_interval", "pol_interval"))
-    })?;
-    let reverted = world.host.verdict(&unknown)?;
-    assert_eq!(end_of(&reverted), "reverted/unhealthy", "{reverted:#}");
-    world.assert_settled_on(&world.first_toplevel)?;
-
     let garbage = world.forge.push("not TOML", |infra| infra.config("this is = not [TOML\n"))?;
     let failed = world.host.verdict(&garbage)?;
     assert_eq!(end_of(&failed), "failed/no-configuration", "{failed:#}");

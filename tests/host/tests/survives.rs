@@ -25,38 +25,6 @@ fn kill(host: &Host, unit: &str) -> Result<()> {
 }
 
 #[test]
-fn masked_and_removed_units_and_a_killed_trial_still_revert() -> Result<()> {
-    for removed in [false, true] {
-        let world = with_window("masked", "15s", "4s")?;
-        let names =
-            ["autodeploy.service", "autodeploy-activate.service", "autodeploy-activate.path"];
-        let commit = world.forge.push("breaks autodeploy", |infra| {
-            for name in names {
-                match removed {
-                    true => infra.remove_unit(name)?,
-                    false => infra.mask(name)?,
-                }
-            }
-            Ok(())
-        })?;
-        wait_until("the new system to run", SOON, || {
-            Ok(world.host.running_system()? != world.first_toplevel)
-        })?;
-        kill(&world.host, "autodeploy-trial.service")?;
-        wait_until("the old system to run again", SOON, || {
-            Ok(world.host.running_system()? == world.first_toplevel)
-        })?;
-        // Tried once more, because the kill proved nothing; then the lifeline convicts it.
-        let last = world.host.verdict_number(&commit, 2)?;
-        assert_eq!(end_of(&last), "reverted/unhealthy", "removed: {removed}: {last:#}");
-        world.assert_settled_on(&world.first_toplevel)?;
-        let outcomes = world.host.outcomes(&commit)?;
-        assert_eq!(outcomes[0], "interrupted/activator-restarted", "{outcomes:?}");
-    }
-    Ok(())
-}
-
-#[test]
 fn a_forge_outage_in_the_window_acquits_the_commit() -> Result<()> {
     let world = with_window("outage", "6s", "2s")?;
     let commit = world.forge.push("good", |infra| infra.etc("motd", "good\n"))?;
