@@ -247,6 +247,10 @@ impl Subject {
             _ => last.starts_with("reverted/"),
         };
         ensure!(as_it_should, "a commit that is {:?} ended as {ends:?}", way.plan.commit);
+        if !last.starts_with("kept/") {
+            // What may be tried again is, as soon as the next one is asked for.
+            host.run(&format!("autodeployctl block {}", way.commit))?;
+        }
         let after = if last.starts_with("kept/") { &way.new } else { &self.old }.clone();
         let sight = Sight::of(host)?;
         ensure!(sight.is_all(&after), "lost: it ended as {last}, and the machine is {sight:#?}");
