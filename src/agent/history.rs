@@ -60,6 +60,8 @@ pub enum Fact {
     DriftAnswered,
     /// The system by hand that was reported.
     DriftSeen,
+    /// The system in the profile that was reported as set by hand.
+    StagedSeen,
     /// The last good poll, in RFC 3339, as of the last failure or stop.
     LastGoodPoll,
     /// The next deployment's number.
@@ -80,6 +82,7 @@ impl Fact {
             Fact::Paused => "paused",
             Fact::DriftAnswered => "drift-answered",
             Fact::DriftSeen => "drift-seen",
+            Fact::StagedSeen => "staged-seen",
             Fact::LastGoodPoll => "last-good-poll",
             Fact::NextDeployment => "next-deployment",
             Fact::Mended => "mended",

@@ -18,6 +18,7 @@ use crate::model::failure::{Failure, Reason};
 use crate::model::store_path::StorePath;
 
 pub mod advance;
+pub mod by_hand;
 pub mod collisions;
 pub mod record;
 pub mod seen;

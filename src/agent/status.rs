@@ -2,8 +2,8 @@
 
 use crate::agent::history::{EventRow, Known, Row};
 use crate::agent::policy::{Policy, gates};
-use crate::agent::rollout::Seen;
-use crate::config::settings::{Drift, Settings};
+use crate::agent::rollout::{Seen, by_hand};
+use crate::config::settings::Settings;
 use crate::control::deployment::{Check, Details, Event, Evidence};
 use crate::control::status::{Blocked, Gate, RebootNeeded, Remote, Running, Status, Summary};
 use crate::handover::report::{self, CheckState, Trial};
@@ -53,6 +53,7 @@ pub fn status(sight: &Sight<'_>) -> Status {
         gates: gates::of_the_tip(seen, sight.policy).into_iter().map(gate).collect(),
         reboot_needed: RebootNeeded { needed: !reasons.is_empty(), reasons },
         drift: seen.drift().map(|running| running.to_string()),
+        staged: by_hand::staged(seen).map(|profile| profile.to_string()),
         only_built_in_checks: sight.settings.health.only_built_in_decide(),
         warnings: warnings(sight),
     }
@@ -76,7 +77,11 @@ fn running(sight: &Sight<'_>) -> Running {
 }
 
 fn boot_default(sight: &Sight<'_>) -> Option<Running> {
-    let default = sight.seen.world.report.as_ref()?.boot_default.as_ref()?;
+    let seen = sight.seen;
+    let default = seen.world.report.as_ref()?.boot_default.as_ref()?;
+    // Who moved the profile by hand moved the default too, or did not: nobody has looked since.
+    let moved = seen.world.profile.as_ref() != Some(&default.toplevel) && !seen.on_trial();
+    (!moved).then_some(())?;
     Some(system(&default.toplevel, default.generation, sight))
 }
 
@@ -130,15 +135,7 @@ fn warnings(sight: &Sight<'_>) -> Vec<String> {
         let after = sight.policy.stale_after.as_secs() / 60;
         warnings.push(format!("the remote has not answered for more than {after} min"));
     }
-    if let Some(running) = seen.drift() {
-        let what = match sight.policy.drift {
-            Drift::Report => "the next other closure is deployed over it",
-            Drift::Hold => "nothing is deployed until `autodeployctl resume`",
-            Drift::Restore => "the kept system is brought back",
-        };
-        let name = running.name();
-        warnings.push(format!("somebody switched to `{name}` by hand: {what}"));
-    }
+    warnings.extend(by_hand::warnings(seen, sight.policy.drift));
     if sight.activator_unreachable {
         let look = "`systemctl status autodeploy-activate.path`";
         warnings.push(format!("the activator did not take the request: see {look}"));

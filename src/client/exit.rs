@@ -122,6 +122,10 @@ fn warnings(status: &Status) -> Vec<String> {
     if let Some(running) = &status.drift {
         warnings.push(format!("drift: {} was switched to by hand", words::closure(running)));
     }
+    if let Some(profile) = &status.staged {
+        let closure = words::closure(profile);
+        warnings.push(format!("the system profile was set to {closure} by hand"));
+    }
     if status.only_built_in_checks {
         warnings.push("only the built-in checks decide".to_owned());
     }

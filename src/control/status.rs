@@ -31,6 +31,8 @@ pub struct Status {
     /// The closure that somebody switched to by hand, in place of the kept one.
     #[serde(default)]
     pub drift: Option<String>,
+    /// What the system profile leads to, if somebody set it to what neither runs nor was kept.
+    pub staged: Option<String>,
     /// Nothing but the built-in checks decides about a trial.
     #[serde(default)]
     pub only_built_in_checks: bool,

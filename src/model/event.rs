@@ -98,6 +98,10 @@ events! {
     StateMended = "state-mended", "b5cdea90ca2249bc955f4be2e27120ad", Warning;
     /// Somebody replaced the kept system by hand.
     DriftSeen = "drift-seen", "d229af4b08f04581b1cb9dedcff7dfb9", Warning;
+    /// What was replaced by hand is as it was kept again, and nobody deployed it.
+    DriftOver = "drift-over", "5a9ed853578440a0ad93a0cf090a9c5a", Info;
+    /// Somebody set the system profile to a system that neither runs nor was kept.
+    StagedByHand = "staged-by-hand", "7e35f4c45f6943afa96f079744453e11", Warning;
     /// The activator took a request.
     RequestTaken = "request-taken", "e4c924b1542d48e18f698fc2a8ea6baa", Info;
     /// A request that is already in the record came again.

@@ -122,6 +122,7 @@ pub fn idle() -> Status {
         gates: vec![],
         reboot_needed: RebootNeeded::default(),
         drift: None,
+        staged: None,
         only_built_in_checks: false,
         warnings: vec![],
     }

@@ -1,11 +1,11 @@
 //! One pass: observe, decide, and on until there is nothing more to do.
 
 use crate::agent::daemon::Agent;
-use crate::agent::history::{Entry, Fact, Row};
+use crate::agent::history::{Entry, Row};
 use crate::agent::host::Host;
 use crate::agent::policy::gates::{self, GateKind};
 use crate::agent::rollout::advance::advance;
-use crate::agent::rollout::{Deployment, Seen, Stage, Step, decide, record, trial};
+use crate::agent::rollout::{Deployment, Seen, Stage, Step, by_hand, decide, record, trial};
 use crate::model::deployment::{DeploymentId, Phase};
 use crate::model::event::EventKind;
 
@@ -62,7 +62,11 @@ impl<H: Host> Agent<H> {
         let waits = ["held", Phase::Arming.as_str(), Phase::Armed.as_str()];
         let front = front.filter(|row| waits.contains(&row.phase.as_str()));
         let front = front.and_then(|row| row.toplevel.clone());
+        let before = self.world.profile.take();
         self.world = self.host.look(front.as_ref());
+        if self.world.profile != before {
+            self.profile_since_ms = self.host.now().boottime_ms;
+        }
     }
 
     /// Reads the history again after a change.
@@ -100,6 +104,7 @@ impl<H: Host> Agent<H> {
             drift_answered: known.drift_answered.clone(),
             insist: self.insist,
             nix_tried: self.nix.is_some(),
+            profile_stands_ms: self.host.now().boottime_ms.saturating_sub(self.profile_since_ms),
             world: self.world.clone(),
         }
     }
@@ -156,21 +161,10 @@ impl<H: Host> Agent<H> {
         if let Some(entry) = report.and_then(|report| record::counts_on(report, self.known.next)) {
             return self.write(vec![entry]);
         }
-        if let Some(running) = seen.drift()
-            && self.known.drift_seen.as_ref() != Some(running)
-        {
-            let message = format!("somebody switched to `{}` by hand", running.name());
-            let mut said = record::said_of_all(EventKind::DriftSeen, &at, message);
-            said.closure = Some(running.clone());
-            let fact = Entry::Fact(Fact::DriftSeen, Some(running.to_string()));
-            return self.write(vec![fact, Entry::Event(said)]);
+        match by_hand::news(&self.known, seen) {
+            entries if entries.is_empty() => false,
+            entries => self.write(entries),
         }
-        let back = !seen.on_trial() && seen.last_kept == seen.world.running;
-        if back && (self.known.drift_seen.is_some() || self.known.drift_answered.is_some()) {
-            let forget = |fact| Entry::Fact(fact, None);
-            return self.write(vec![forget(Fact::DriftSeen), forget(Fact::DriftAnswered)]);
-        }
-        false
     }
 
     /// Nothing more can be done now: says what is waited for, and starts what only looks.

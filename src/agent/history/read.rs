@@ -39,6 +39,8 @@ pub struct Known {
     pub drift_answered: Option<StorePath>,
     /// [`Fact::DriftSeen`]
     pub drift_seen: Option<StorePath>,
+    /// [`Fact::StagedSeen`]
+    pub staged_seen: Option<StorePath>,
     /// [`Fact::LastGoodPoll`]
     pub last_good_poll: Option<String>,
     /// [`Fact::Mended`]
@@ -79,6 +81,7 @@ impl History {
             paused: self.fact(Fact::Paused)?,
             drift_answered: self.fact(Fact::DriftAnswered)?.and_then(|text| text.parse().ok()),
             drift_seen: self.fact(Fact::DriftSeen)?.and_then(|text| text.parse().ok()),
+            staged_seen: self.fact(Fact::StagedSeen)?.and_then(|text| text.parse().ok()),
             last_good_poll: self.fact(Fact::LastGoodPoll)?,
             mended: self.fact(Fact::Mended)?,
             next: next.unwrap_or(1),

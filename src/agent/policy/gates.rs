@@ -143,16 +143,10 @@ fn remote_unreachable(seen: &Seen) -> Option<Gate> {
 /// The profile leads neither to what runs nor to what was kept last: somebody wants the next boot
 /// to start something, and keeping another closure would take that away.
 fn staged_by_hand(toplevel: &StorePath, seen: &Seen) -> Option<Gate> {
-    let profile = seen.world.profile.as_ref()?;
-    let ours = seen.world.running.as_ref() == Some(profile)
-        || seen.last_kept.as_ref() == Some(profile)
-        || seen.staged() == Some(profile)
-        || profile == toplevel;
-    (!ours).then(|| {
-        let name = profile.name();
-        let message = format!("the system profile leads to `{name}`, which does not run");
-        gate(GateKind::StagedByHand, message)
-    })
+    let profile = seen.staged_by_hand().filter(|profile| *profile != toplevel)?;
+    let name = profile.name();
+    let message = format!("the system profile leads to `{name}`, which does not run");
+    Some(gate(GateKind::StagedByHand, message))
 }
 
 fn drift(seen: &Seen, policy: &Policy) -> Option<Gate> {

@@ -192,6 +192,7 @@ fn kept(deployment: &Deployment, seen: &Seen) -> Vec<Entry> {
         fact(Fact::LastKept, toplevel.map(|path| path.to_string())),
         fact(Fact::DriftAnswered, None),
         fact(Fact::DriftSeen, None),
+        fact(Fact::StagedSeen, None),
         fact(Fact::Mended, None),
     ];
     match (deployment.kind, &deployment.commit) {

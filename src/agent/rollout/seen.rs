@@ -110,6 +110,8 @@ pub struct Seen {
     pub insist: Insist,
     /// This run of the agent has tried whether Nix does its part, and shows what it found.
     pub nix_tried: bool,
+    /// For how long this run of the agent has seen the profile lead where it does, in milliseconds.
+    pub profile_stands_ms: u64,
     /// The machine.
     pub world: World,
 }
@@ -151,7 +153,7 @@ impl Seen {
     }
 
     /// Returns what we made the boot default without a proof, if that was the last trial.
-    pub fn staged(&self) -> Option<&StorePath> {
+    pub fn staged_unproved(&self) -> Option<&StorePath> {
         let trial = self.world.report.as_ref()?.trial.as_ref()?;
         (trial.outcome == Some(Outcome::Staged)).then_some(&trial.toplevel)
     }
@@ -172,6 +174,16 @@ impl Seen {
         let running = self.world.running.as_ref()?;
         let other = self.last_kept.as_ref().is_some_and(|kept| kept != running);
         (other && !self.on_trial()).then_some(running)
+    }
+
+    /// Returns what the profile leads to, if that neither runs nor was kept: somebody wants the next
+    /// boot to start it.
+    pub fn staged_by_hand(&self) -> Option<&StorePath> {
+        let profile = self.world.profile.as_ref()?;
+        let ours = self.world.running.as_ref() == Some(profile)
+            || self.last_kept.as_ref() == Some(profile)
+            || self.staged_unproved() == Some(profile);
+        (!ours && !self.on_trial()).then_some(profile)
     }
 
     /// Returns the drift that nobody answered yet.

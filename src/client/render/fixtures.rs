@@ -49,6 +49,7 @@ pub fn status() -> Status {
         gates: vec![],
         reboot_needed: RebootNeeded::default(),
         drift: None,
+        staged: None,
         only_built_in_checks: false,
         warnings: vec![],
     }
