@@ -55,11 +55,16 @@ impl Loader {
 /// The test host's stand-in for the builder, which is also where a machine's own one belongs.
 const BUILDER: &str = "stand-in/install-bootloader";
 
-/// With the pause that is set here, and the default that NixOS's builder gives where several profiles
-/// have the closure: the entry that it writes last, which is never one of the profile `system`.
+/// What of NixOS's builder the test host needs not: the pause is set shorter, the default is the entry
+/// that is written last where several profiles have the closure, and the partition is synced at the end.
 fn as_nixos_has_it(builder: &str) -> Result<String> {
     let mut text = builder.to_owned();
-    for (old, new) in [(" and (default is None or not name)", ""), ("timeout 5", "timeout 1")] {
+    let changes = [
+        ("timeout 5", "timeout 1"),
+        (" and (default is None or not name)", ""),
+        ("\nmain(sys.argv[1])\n", "\nmain(sys.argv[1])\nos.sync()\n"),
+    ];
+    for (old, new) in changes {
         ensure!(text.contains(old), "`{old}` is not in `{BUILDER}` any more");
         text = text.replace(old, new);
     }
