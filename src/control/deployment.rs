@@ -27,8 +27,7 @@ pub struct Details {
     pub old_toplevel: Option<String>,
     /// The generation that keeping made or moved to.
     pub generation: Option<i64>,
-    /// RFC 3339: its closure was not kept, and stays in the store until then to be looked at; less
-    /// long when newer ones fail.
+    /// Until when its closure, which was not kept, stays in the store; others may push it out.
     pub stays_until: Option<String>,
     /// How often it was tried.
     pub attempts: i64,

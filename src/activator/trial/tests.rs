@@ -10,6 +10,8 @@ use super::*;
 use crate::config::settings::Severity;
 use crate::handover::report::CheckState::{self, Green, Pending, Red};
 
+mod recovery;
+
 pub(super) const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -315,7 +317,7 @@ fn a_reboot_of_last_resort_says_what_was_wrong_with_both_systems() {
     let next = advance(reverting(Verdict::Unhealthy, 2), broken, s(0), &policy());
     let of_the_new = cause(Verdict::Unhealthy, &[]).failure.message;
     let of_the_old = "could not activate the old system: exit status 2";
-    assert_eq!(next.message(), format!("{of_the_new}; {of_the_old}"));
+    assert_eq!(next.message(), format!("back into the old system: {of_the_new}; {of_the_old}"));
 }
 
 #[test]
@@ -433,122 +435,6 @@ fn each_verdict_has_its_end() {
     blamed(Verdict::Environment, 5, "reverted unhealthy retry=true None");
 }
 
-fn unkeeping(tries: u8) -> Phase {
-    Phase::Unkeeping { tries, then: Then::Revert(cause(Verdict::NotKept, &[])) }
-}
-
-#[track_caller]
-fn recovered(phase: Phase, rebooted: bool, system: System, expected: &str) {
-    let found = Found { rebooted, system, now: s(7) };
-    assert_eq!(brief(&recover(phase, &found, &policy())), expected);
-}
-
-#[test]
-fn a_process_that_was_ended_goes_back_or_finishes() {
-    use System::{New, Old, Other};
-    let struck = "reverting 0 Interrupted activator-restarted rebooted=false";
-    recovered(Phase::Requested, false, Old, "requested");
-    recovered(Phase::Baseline, false, Old, "interrupted activator-restarted retry=true None");
-    for system in [Old, New] {
-        recovered(Phase::Switching, false, system, struck);
-        recovered(Phase::Watching { since: s(0) }, false, system, struck);
-    }
-    recovered(Phase::Keeping { tries: 0 }, false, New, "keeping 1");
-    recovered(Phase::Keeping { tries: 2 }, false, New, "unkeeping 0 then revert");
-    recovered(unkeeping(0), false, New, "unkeeping 1 then revert");
-    recovered(unkeeping(2), false, New, "reverting 0 NotKept unhealthy rebooted=false");
-    recovered(
-        reverting(Verdict::Unhealthy, 0),
-        false,
-        New,
-        "reverting 1 Unhealthy unhealthy rebooted=false",
-    );
-    recovered(reverting(Verdict::Unhealthy, 2), false, New, "rebooting 0");
-    recovered(rechecking(&[]), false, Old, "rechecking 1 rebooted=false");
-    // Nobody knows whether the wish was heard: it is made again.
-    let asked =
-        Phase::Rebooting { cause: cause(Verdict::Unhealthy, &[]), tries: 1, asked: Some(s(6)) };
-    let found = Found { rebooted: false, system: New, now: s(7) };
-    check(&recover(asked, &found, &policy()), &seen(7, New), "Reboot");
-    let hands_off = "interrupted someone-else-switched retry=false None";
-    for phase in [Phase::Switching, Phase::Keeping { tries: 0 }, reverting(Verdict::Unhealthy, 0)] {
-        recovered(phase, false, Other, hands_off);
-    }
-}
-
-#[test]
-fn after_a_reset_the_old_system_runs_and_nothing_is_switched() {
-    use System::{New, Old, Other};
-    let struck = "interrupted power-cut retry=true Strike";
-    recovered(Phase::Requested, true, Old, "interrupted power-cut retry=true None");
-    recovered(Phase::Baseline, true, Old, "interrupted power-cut retry=true None");
-    recovered(Phase::Switching, true, Old, struck);
-    recovered(Phase::Watching { since: s(0) }, true, Old, struck);
-    recovered(
-        Phase::Keeping { tries: 1 },
-        true,
-        Old,
-        "unkeeping 0 then interrupted power-cut retry=true Acquitted",
-    );
-    recovered(Phase::Keeping { tries: 0 }, true, New, "keeping 1");
-    recovered(unkeeping(0), true, Old, "unkeeping 1 then recheck");
-    recovered(unkeeping(2), true, Old, "rechecking 0 rebooted=false");
-    recovered(unkeeping(0), true, New, "unkeeping 1 then revert");
-    recovered(reverting(Verdict::Unhealthy, 1), true, Old, "rechecking 0 rebooted=false");
-    recovered(
-        reverting(Verdict::Unhealthy, 0),
-        true,
-        New,
-        "reverting 1 Unhealthy unhealthy rebooted=false",
-    );
-    recovered(rechecking(&[]), true, Old, "rechecking 1 rebooted=false");
-    let rebooting =
-        || Phase::Rebooting { cause: cause(Verdict::Unhealthy, &[]), tries: 1, asked: None };
-    recovered(rebooting(), true, Old, "rechecking 0 rebooted=true");
-    recovered(rebooting(), true, New, "revert-failed old-system-broken retry=false Refused");
-    recovered(rebooting(), true, Other, "interrupted someone-else-switched retry=false None");
-    recovered(
-        Phase::Watching { since: s(0) },
-        true,
-        Other,
-        "interrupted someone-else-switched retry=false None",
-    );
-}
-
-#[test]
-fn a_second_interruption_refuses_the_closure() {
-    let found = Found { rebooted: true, system: System::Old, now: s(0) };
-    let policy = Policy { strikes: 1, ..policy() };
-    let end = recover(Phase::Watching { since: s(0) }, &found, &policy);
-    assert_eq!(brief(&end), "interrupted power-cut retry=false Refused");
-}
-
-/// Every phase, with every count that it can hold.
-pub(super) fn every_phase() -> Vec<Phase> {
-    let mut all = vec![
-        Phase::Requested,
-        Phase::Baseline,
-        Phase::Switching,
-        Phase::Watching { since: s(0) },
-        Phase::Ended(ending::kept(1)),
-    ];
-    for tries in 0..=4 {
-        for rebooted in [false, true] {
-            let cause = cause(Verdict::Unhealthy, &["web"]);
-            all.push(Phase::Reverting { cause: cause.clone(), tries, rebooted });
-            all.push(Phase::Rechecking { cause, since: s(0), rebooted, tries });
-        }
-        all.push(Phase::Keeping { tries });
-        all.push(unkeeping(tries));
-        all.push(Phase::Arming { tries });
-        all.push(Phase::Armed { tries, asked: None });
-        all.push(Phase::Disarming { tries, end: ending::superseded() });
-        all.push(Phase::Staging { tries });
-        all.push(Phase::Rebooting { cause: cause(Verdict::Unhealthy, &[]), tries, asked: None });
-    }
-    all
-}
-
 #[test]
 fn restarts_alone_never_go_round_for_ever() {
     for system in [System::Old, System::New, System::Both, System::Other] {
@@ -600,4 +486,34 @@ fn nothing_goes_forward_without_a_record() {
         "reverting 0 Environment internal rebooted=false"
     );
     assert_eq!(next(reverting(Verdict::Unhealthy, 0)), None);
+}
+
+/// Every phase, with every count that it can hold.
+pub(super) fn every_phase() -> Vec<Phase> {
+    let mut all = vec![
+        Phase::Requested,
+        Phase::Baseline,
+        Phase::Switching,
+        Phase::Watching { since: s(0) },
+        Phase::Ended(ending::kept(1)),
+    ];
+    for tries in 0..=4 {
+        for rebooted in [false, true] {
+            let cause = cause(Verdict::Unhealthy, &["web"]);
+            all.push(Phase::Reverting { cause: cause.clone(), tries, rebooted });
+            all.push(Phase::Rechecking { cause, since: s(0), rebooted, tries });
+        }
+        all.push(Phase::Keeping { tries });
+        all.push(unkeeping(tries));
+        all.push(Phase::Arming { tries });
+        all.push(Phase::Armed { tries, asked: None });
+        all.push(Phase::Disarming { tries, end: ending::superseded() });
+        all.push(Phase::Staging { tries });
+        all.push(Phase::Rebooting { cause: cause(Verdict::Unhealthy, &[]), tries, asked: None });
+    }
+    all
+}
+
+fn unkeeping(tries: u8) -> Phase {
+    Phase::Unkeeping { tries, then: Then::Revert(cause(Verdict::NotKept, &[])) }
 }

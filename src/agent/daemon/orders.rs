@@ -4,12 +4,9 @@ use crate::agent::daemon::{Agent, RunNowWaits};
 use crate::agent::history::{BlockedRow, Entry, Fact, Said};
 use crate::agent::host::Host;
 use crate::agent::inbox::Asked;
-use crate::agent::policy::looked_at;
 use crate::agent::rollout::collisions::{self, Abort};
 use crate::agent::rollout::{Birth, Closure, Deployment, End, Seen, Stage, record};
-use crate::agent::status;
 use crate::control::ask::{Ask, Refusal, RunNow, Told, Word};
-use crate::control::deployment::Details;
 use crate::handover;
 use crate::handover::answer::Answer;
 use crate::model::commit::CommitId;
@@ -18,16 +15,13 @@ use crate::model::event::EventKind;
 use crate::model::failure::Reason;
 use crate::model::store_path::StorePath;
 
-type Reply = Result<Told, Refusal>;
-
-/// No list is longer.
-const LONGEST_LIST: u32 = 1000;
+pub(super) type Reply = Result<Told, Refusal>;
 
 fn done(deployment: Option<DeploymentId>, message: impl Into<String>) -> Reply {
     Ok(Told::Done { deployment: deployment.map(|id| id.0 as i64), message: message.into() })
 }
 
-fn not_found(message: String, hint: &str) -> Refusal {
+pub(super) fn not_found(message: String, hint: &str) -> Refusal {
     Refusal::NotFound { message, hint: hint.to_owned() }
 }
 
@@ -67,28 +61,6 @@ impl<H: Host> Agent<H> {
             Ask::Resume => self.resume(uid, &seen),
         };
         let _ = reply.send(answer);
-    }
-
-    fn list(&mut self, limit: u32) -> Reply {
-        let rows = self.host.history().newest(limit.min(LONGEST_LIST)).map_err(internal)?;
-        Ok(Told::Deployments(rows.iter().map(status::summary).collect()))
-    }
-
-    fn show_one(&mut self, id: Option<i64>, seen: &Seen) -> Reply {
-        let number = id.map(|id| u64::try_from(id).unwrap_or_default());
-        let row = self.host.history().deployment(number).map_err(internal)?.ok_or_else(|| {
-            let message = match id {
-                Some(id) => format!("there is no deployment {id}"),
-                None => "there is no deployment yet".to_owned(),
-            };
-            not_found(message, "`autodeployctl history` lists them")
-        })?;
-        let events = self.host.history().events(row.id).map_err(internal)?;
-        let staying = self.staying().map_err(internal)?;
-        let keep_for = self.settings.history.keep_failed_for;
-        let stays_until = looked_at::until(&row, &staying, keep_for);
-        let details = Details { stays_until, ..status::details(&row, events, seen) };
-        Ok(Told::Deployment(Box::new(details)))
     }
 
     /// An order is an event of its own, whatever comes of it.
@@ -397,7 +369,7 @@ fn outcome_of_run(seen: &Seen) -> Reply {
     }
 }
 
-fn internal(error: anyhow::Error) -> Refusal {
+pub(super) fn internal(error: anyhow::Error) -> Refusal {
     Refusal::Failed {
         reason: Reason::INTERNAL.to_string(),
         message: format!("{error:#}"),

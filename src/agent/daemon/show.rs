@@ -1,13 +1,19 @@
-//! What the loop shows: the status over the socket, and a line to systemd.
+//! What the loop shows: status and deployments over the socket, and a line to systemd.
 
 use crate::agent::daemon::Agent;
+use crate::agent::daemon::orders::{Reply, internal, not_found};
 use crate::agent::history::Known;
 use crate::agent::host::{Host, Notice};
-use crate::agent::policy::Policy;
+use crate::agent::policy::{Policy, looked_at};
 use crate::agent::rollout::{Seen, Stage, seen};
 use crate::agent::status;
 use crate::config::settings::Settings;
+use crate::control::ask::Told;
+use crate::control::deployment::Details;
 use crate::control::status::Status;
+
+/// No list is longer.
+const LONGEST_LIST: u32 = 1000;
 
 impl<H: Host> Agent<H> {
     /// Publishes the status, if anything in it changed.
@@ -65,6 +71,28 @@ impl<H: Host> Agent<H> {
             (Some(deployment), phase) => format!("deployment {}: {phase}", deployment.id),
             (None, phase) => phase.to_owned(),
         }
+    }
+
+    pub(super) fn list(&mut self, limit: u32) -> Reply {
+        let rows = self.host.history().newest(limit.min(LONGEST_LIST)).map_err(internal)?;
+        Ok(Told::Deployments(rows.iter().map(status::summary).collect()))
+    }
+
+    pub(super) fn show_one(&mut self, id: Option<i64>, seen: &Seen) -> Reply {
+        let number = id.map(|id| u64::try_from(id).unwrap_or_default());
+        let row = self.host.history().deployment(number).map_err(internal)?.ok_or_else(|| {
+            let message = match id {
+                Some(id) => format!("there is no deployment {id}"),
+                None => "there is no deployment yet".to_owned(),
+            };
+            not_found(message, "`autodeployctl history` lists them")
+        })?;
+        let events = self.host.history().events(row.id).map_err(internal)?;
+        let staying = self.staying().map_err(internal)?;
+        let keep_for = self.settings.history.keep_failed_for;
+        let stays_until = looked_at::until(&row, &staying, keep_for);
+        let details = Details { stays_until, ..status::details(&row, events, seen) };
+        Ok(Told::Deployment(Box::new(details)))
     }
 
     /// No good poll for `source.stale_after`, counted from the start where there was none.

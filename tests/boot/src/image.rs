@@ -169,7 +169,13 @@ fn state_of_sources() -> Result<u64> {
     let mut seen = parts::folder()?.display().to_string();
     // As they were when this program was built, and not as they are now.
     seen += concat!(include_str!("image.rs"), include_str!("disks.rs"), include_str!("loader.rs"));
-    for folder in ["systemd", "tests/host/base-tree", "tests/host/infra", "tests/host/stand-in", "tests/boot/guest"] {
+    for folder in [
+        "systemd",
+        "tests/host/base-tree",
+        "tests/host/infra",
+        "tests/host/stand-in",
+        "tests/boot/guest",
+    ] {
         let sums = "-type f -exec cksum {} + | LC_ALL=C sort";
         seen += &run::shell(&format!("find '{}' {sums}", project.join(folder).display()))?;
     }

@@ -91,7 +91,7 @@ pub fn table(all: &[Interrupted]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::quantile;
 
     #[test]
     fn quantiles_are_values_that_were_measured() {
