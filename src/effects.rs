@@ -5,6 +5,8 @@
 #[cfg(feature = "activator")]
 pub mod boot_room;
 #[cfg(feature = "activator")]
+pub mod boot_unit;
+#[cfg(feature = "activator")]
 pub mod bootloader;
 pub mod clock;
 #[cfg(feature = "activator")]

@@ -341,6 +341,7 @@ impl<H: Host> Stage<'_, H> {
         self.host.make_entry(&new).map_err(failed)?;
         self.make_default(&default).map_err(failed)?;
         self.host.sync().map_err(failed)?;
+        self.host.leave_word(&self.trial);
         self.host.arm(&new, &default)
     }
 

@@ -143,12 +143,15 @@ pub trait Host {
     /// # Errors
     /// There may be one, or not.
     fn make_entry(&mut self, toplevel: &StorePath) -> Result<()>;
+    /// Leaves word for that boot to go on with the trial, whatever units the new system has. What
+    /// cannot be left is only told.
+    fn leave_word(&mut self, trial: &Trial);
     /// Arms one boot of that entry, and reads back that the default stays `default`.
     ///
     /// # Errors
     /// Nothing is armed; or what is armed could not be read back, and is to be taken back.
     fn arm(&mut self, toplevel: &StorePath, default: &StorePath) -> Result<(), Unarmed>;
-    /// Takes back what [`Host::arm`] and [`Host::make_entry`] did; what somebody else armed stays,
+    /// Takes back what [`Host::arm`], [`Host::leave_word`] and [`Host::make_entry`] did; what somebody else armed stays,
     /// and the loader's files stay until they are written next.
     ///
     /// # Errors

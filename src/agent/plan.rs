@@ -17,6 +17,8 @@ pub struct BootParts {
     pub modules: Option<String>,
     /// The text of `kernel-params`.
     pub parameters: Option<String>,
+    /// How PID 1 is told of a switch.
+    pub interface: Option<String>,
     /// The version of systemd, from the name of its store path.
     pub systemd: Option<String>,
     /// `switch-inhibitors`
@@ -26,8 +28,8 @@ pub struct BootParts {
 /// Returns why `target` has to be booted, given what was booted and what runs; empty if it need
 /// not be.
 ///
-/// systemd and the inhibitors are compared with what *runs* (they change with a switch), the rest
-/// with what was *booted*.
+/// systemd, the init interface and the inhibitors are compared with what *runs* (they change with a
+/// switch), the rest with what was *booted*.
 pub fn reboot_reasons(booted: &BootParts, running: &BootParts, target: &BootParts) -> Vec<String> {
     let differ = |one: &Option<String>, other: &Option<String>| one.is_some() && one != other;
     let mut reasons = Vec::new();
@@ -49,6 +51,9 @@ pub fn reboot_reasons(booted: &BootParts, running: &BootParts, target: &BootPart
             add(&format!("systemd changes its major version from {old} to {new}"));
         }
         _ => {}
+    }
+    if running.interface.is_some() && differ(&target.interface, &running.interface) {
+        add("the init interface differs");
     }
     for (key, new) in &target.inhibitors {
         if running.inhibitors.get(key).is_some_and(|old| old != new) {
@@ -80,6 +85,7 @@ mod tests {
             initrd: some("i1"),
             modules: some("m1"),
             parameters: some("quiet"),
+            interface: some("systemd 2"),
             systemd: some("257.6"),
             inhibitors: BTreeMap::from([("dbus".to_owned(), "broker".to_owned())]),
         }
@@ -99,6 +105,8 @@ mod tests {
         check(|p| p.initrd = Some("i2".into()), &["the initrd differs"]);
         check(|p| p.modules = Some("m2".into()), &["the kernel modules differ"]);
         check(|p| p.parameters = Some("debug".into()), &["the kernel parameters differ"]);
+        check(|p| p.interface = Some("systemd 3".into()), &["the init interface differs"]);
+        check(|p| p.interface = None, &[]);
         check(|p| p.systemd = Some("257.9".into()), &[]);
         check(
             |p| p.systemd = Some("258~rc1".into()),

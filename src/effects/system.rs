@@ -28,6 +28,8 @@ pub struct Parts {
     pub links: BTreeMap<&'static str, String>,
     /// The text of `kernel-params`.
     pub parameters: Option<String>,
+    /// The text of `init-interface-version`.
+    pub interface: Option<String>,
     /// `switch-inhibitors`, each value as JSON.
     pub inhibitors: BTreeMap<String, String>,
 }
@@ -72,6 +74,7 @@ pub fn parts(toplevel: &Path) -> Parts {
     Parts {
         links: names.into_iter().filter_map(link).collect(),
         parameters: text("kernel-params").map(|text| text.trim().to_owned()),
+        interface: text("init-interface-version").map(|text| text.trim().to_owned()),
         inhibitors: inhibitors.into_iter().map(|(key, value)| (key, value.to_string())).collect(),
     }
 }
@@ -127,10 +130,12 @@ mod tests {
         assert_eq!(parts(directory.path()), Parts::default());
         symlink("/nix/store/k/bzImage", at("kernel")).unwrap();
         fs::write(at("kernel-params"), "quiet\n").unwrap();
+        fs::write(at("init-interface-version"), "systemd 2").unwrap();
         fs::write(at("switch-inhibitors"), r#"{"dbus":"broker","n":1}"#).unwrap();
         let parts = parts(directory.path());
         assert_eq!(parts.links, BTreeMap::from([("kernel", "/nix/store/k/bzImage".to_owned())]));
         assert_eq!(parts.parameters.as_deref(), Some("quiet"));
+        assert_eq!(parts.interface.as_deref(), Some("systemd 2"));
         assert_eq!(parts.inhibitors["dbus"], r#""broker""#);
         assert_eq!(parts.inhibitors["n"], "1");
     }

@@ -401,6 +401,10 @@ impl Host for Fake {
         Ok(())
     }
 
+    fn leave_word(&mut self, _: &Trial) {
+        self.changed();
+    }
+
     fn arm(&mut self, toplevel: &StorePath, default: &StorePath) -> Result<(), Unarmed> {
         if self.faults.contains(&Fault::NoBootOnce) {
             return Err(Unarmed::Impossible("there is no boot loader".to_owned()));

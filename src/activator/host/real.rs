@@ -17,6 +17,7 @@ use crate::activator::trial::boot::Unarmed;
 use crate::activator::trial::seen::CheckSeen;
 use crate::activator::trial::switched::SwitchEnd;
 use crate::config::settings::{Paths, Settings};
+use crate::effects::boot_unit::BootUnit;
 use crate::effects::journal::{self, About};
 use crate::effects::notify::{self, AskedToEnd};
 use crate::effects::process::Status;
@@ -234,6 +235,18 @@ impl Host for Machine {
         })
     }
 
+    fn leave_word(&mut self, trial: &Trial) {
+        let put = profile::own_program().and_then(|program| {
+            // Its path in the store: after the boot, `/etc` is the new system's.
+            let config = trial.config.clone().unwrap_or_else(|| crate::config::PATH.into());
+            BootUnit::of_this_machine().put(&program, &config)
+        });
+        if let Err(error) = put {
+            let message = format!("the boot trial leans on the new system's own units: {error:#}");
+            journal::record(EventKind::ActivatorFailed, About::default(), &message);
+        }
+    }
+
     fn arm(&mut self, toplevel: &StorePath, default: &StorePath) -> Result<(), Unarmed> {
         match bootloader::why_never_once() {
             Some(why) => Err(Unarmed::Impossible(why)),
@@ -244,6 +257,7 @@ impl Host for Machine {
 
     fn disarm(&mut self, toplevel: &StorePath) -> Result<()> {
         bootloader::disarm(toplevel)?;
+        BootUnit::of_this_machine().remove()?;
         profile::remove(&self.entry_profile())
     }
 

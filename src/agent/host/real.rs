@@ -87,6 +87,7 @@ fn boot_parts(toplevel: &Path) -> plan::BootParts {
         initrd: parts.links.remove("initrd"),
         modules: parts.links.remove("kernel-modules"),
         parameters: parts.parameters,
+        interface: parts.interface,
         systemd,
         inhibitors: parts.inhibitors,
     }

@@ -207,10 +207,12 @@ fn armed(behind: Stage) -> Seen {
     let stage = Stage::OnTrial { toplevel: closure("one"), phase: Phase::Armed };
     let live = vec![deployment(1, 'a', stage), deployment(2, 'b', behind)];
     let mut seen = Seen { tip: Some(commit('b')), ..seen(live) };
-    let mut report = Report::default();
-    report.trial = Some(reported(1, "one", Phase::Armed));
-    seen.world.report = Some(report.into());
+    seen.world.report = Some(report_of(Phase::Armed));
     seen
+}
+
+fn report_of(phase: Phase) -> std::rc::Rc<Report> {
+    Report { trial: Some(reported(1, "one", phase)), ..Report::default() }.into()
 }
 
 fn reported(id: u64, name: &str, phase: Phase) -> Trial {
@@ -251,9 +253,7 @@ fn what_waits_for_its_boot_gives_way_to_a_newer_commit_that_could_go() {
     check(&asked, "rest");
     let mut watched = armed(held("two"));
     watched.live[0].stage = Stage::OnTrial { toplevel: closure("one"), phase: Phase::Watching };
-    let mut report = Report::default();
-    report.trial = Some(reported(1, "one", Phase::Watching));
-    watched.world.report = Some(report.into());
+    watched.world.report = Some(report_of(Phase::Watching));
     check(&watched, "rest");
 }
 

@@ -113,6 +113,21 @@ fn a_sick_one_is_left_by_a_reboot_and_blocked() -> Result<()> {
 }
 
 #[test]
+fn one_without_autodeploy_in_it_is_left_by_a_reboot() -> Result<()> {
+    let mut world = machine("without", BY_ITSELF)?;
+    let commit = push(&world, |infra| {
+        let units = [".service", "-activate.service", "-activate.path"];
+        units.iter().try_for_each(|unit| infra.remove_unit(&format!("autodeploy{unit}")))
+    })?;
+    wait_boots(&mut world, 3)?;
+    let reverted = world.host.verdict(&commit)?;
+    assert_eq!(end_of(&reverted), "reverted/unhealthy", "{reverted:#}");
+    world.assert_settled_on(&world.first_toplevel)?;
+    assert!(!world.host.exists("/etc/systemd/system.control"));
+    assert_disarmed(&world)
+}
+
+#[test]
 fn a_newer_commit_takes_the_boot_back_before_it_is_tried() -> Result<()> {
     let mut world = machine("superseded", "")?;
     let commit = push(&world, |_| Ok(()))?;
