@@ -185,15 +185,17 @@ fn a_damaged_clone_is_fetched_anew() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_damaged_database_is_set_aside_and_filled_from_the_record() -> Result<()> {
-    let world = World::following("damaged-database", Scheme::Http)?;
+/// The agent's database cannot be used: what was blocked stays so, by the activator's record.
+fn a_database_is_set_aside(label: &str, damage: &str) -> Result<()> {
+    let world = World::following(label, Scheme::Http)?;
     let bad = world.forge.push("bad", |infra| infra.service("web", "exit 3"))?;
     assert_eq!(end_of(&world.host.verdict(&bad)?), "reverted/unhealthy");
-    world.host.sh("systemctl stop autodeploy.service
+    world.host.sh(&format!(
+        "systemctl stop autodeploy.service
          cd /var/lib/autodeploy
-         for f in *.db* *.sqlite*; do [ ! -f $f ] || head -c 8192 /dev/urandom > $f; done
-         systemctl start autodeploy.service")?;
+         {damage}
+         systemctl start autodeploy.service"
+    ))?;
     assert!(world.host.run("ls /var/lib/autodeploy")?.stdout.contains("damaged"));
     let status = world.host.status()?;
     assert_eq!(status["blocked"][0]["commit"], bad.as_str(), "{status:#}");
@@ -201,6 +203,20 @@ fn a_damaged_database_is_set_aside_and_filled_from_the_record() -> Result<()> {
     let good = world.forge.push("good", |infra| infra.service("web", "exec sleep infinity"))?;
     assert_eq!(end_of(&world.host.verdict(&good)?), "kept/healthy");
     Ok(())
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_and_filled_from_the_record() -> Result<()> {
+    let damage = "for f in *.sqlite*; do head -c 8192 /dev/urandom > $f; done";
+    a_database_is_set_aside("damaged-database", damage)
+}
+
+#[test]
+fn a_database_of_a_newer_major_release_is_set_aside_and_filled_from_the_record() -> Result<()> {
+    let newer = "python3 -c 'import sqlite3
+db = sqlite3.connect(\"history.sqlite\")
+db.execute(\"pragma user_version = 2000\")'";
+    a_database_is_set_aside("newer-database", newer)
 }
 
 #[test]

@@ -16,17 +16,23 @@ impl Host {
     /// Fails when the unit has none, because it does not run.
     pub fn unit_cgroup(&self, unit: &str) -> Result<PathBuf> {
         let inner = self.unit_property(unit, "ControlGroup")?;
+        let path = self.control_groups()?.join(inner.trim_start_matches('/'));
+        anyhow::ensure!(!inner.is_empty() && path.exists(), "`{unit}` has no control group");
+        Ok(path)
+    }
+
+    /// The folder of all control groups of the machine, as seen from outside.
+    ///
+    /// # Errors
+    /// Fails when the machine has no power.
+    pub fn control_groups(&self) -> Result<PathBuf> {
         let leader = fs::read_to_string(format!("/proc/{}/cgroup", self.leader()?))?;
         let init = leader
             .lines()
             .find_map(|line| line.strip_prefix("0::"))
             .context("no unified hierarchy")?;
         let root = init.strip_suffix("/init.scope").unwrap_or(init);
-        let path = cgroup::unified()
-            .join(root.trim_start_matches('/'))
-            .join(inner.trim_start_matches('/'));
-        anyhow::ensure!(!inner.is_empty() && path.exists(), "`{unit}` has no control group");
-        Ok(path)
+        Ok(cgroup::unified().join(root.trim_start_matches('/')))
     }
 
     /// The proportional set size of all processes of a unit, in KiB.

@@ -2,11 +2,11 @@
 //! killed with SIGKILL by their ids.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -37,7 +37,7 @@ enum Prey {
 /// The machine has no power.
 pub fn kill_processes(host: &Host, interruption: Interruption) -> Result<Option<Instant>> {
     let Some(prey) = prey(interruption) else { return Ok(None) };
-    let units = folder_of_units(host)?;
+    let units = host.control_groups()?.join("system.slice");
     let until = Instant::now() + PATIENCE;
     loop {
         let now = Instant::now();
@@ -117,13 +117,4 @@ fn end(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let lives = stat.rsplit(')').next().is_some_and(|rest| !rest.starts_with(" Z"));
     !stat.is_empty() && lives && kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()
-}
-
-/// The control group that the machine's services are in, as seen from outside.
-fn folder_of_units(host: &Host) -> Result<PathBuf> {
-    let leader = fs::read_to_string(format!("/proc/{}/cgroup", host.leader()?))?;
-    let init = leader.lines().find_map(|line| line.strip_prefix("0::"));
-    let init = init.context("no unified hierarchy")?;
-    let root = init.strip_suffix("/init.scope").unwrap_or(init);
-    Ok(cgroup::unified().join(root.trim_start_matches('/')).join("system.slice"))
 }
