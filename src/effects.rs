@@ -3,6 +3,8 @@
 //! Nothing in here decides; what was seen goes back to the pure rooms as plain values.
 
 #[cfg(feature = "activator")]
+pub mod awake;
+#[cfg(feature = "activator")]
 pub mod boot_room;
 #[cfg(feature = "activator")]
 pub mod boot_unit;

@@ -36,6 +36,7 @@ fn trial(trial: &Trial) -> report::Trial {
         commit: trial.request.commit.clone(),
         toplevel: trial.request.toplevel.clone(),
         old: trial.left().cloned(),
+        ran_before: trial.proof.as_ref().map(|proof| proof.baseline.running.clone()),
         phase: trial.phase.public(),
         steps: trial.steps.clone(),
         outcome: end.map(|end| end.outcome),

@@ -55,9 +55,13 @@ pub struct Trial {
     pub commit: Option<CommitId>,
     /// What is on trial.
     pub toplevel: StorePath,
-    /// What ran before; `None` until the baseline is taken.
+    /// The generation that ran before; `None` until the baseline is taken, and where what ran was
+    /// not the profile's.
     #[serde(default)]
     pub old: Option<Generation>,
+    /// What ran before, whether or not a profile led to it; `None` until the baseline is taken.
+    #[serde(default)]
+    pub ran_before: Option<StorePath>,
     /// Where it stands; meaningless once there is an outcome.
     pub phase: Phase,
     /// Every phase it went through, oldest first.

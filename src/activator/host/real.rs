@@ -17,6 +17,7 @@ use crate::activator::trial::boot::Unarmed;
 use crate::activator::trial::seen::CheckSeen;
 use crate::activator::trial::switched::SwitchEnd;
 use crate::config::settings::{Paths, Settings};
+use crate::effects::awake::Awake;
 use crate::effects::boot_unit::BootUnit;
 use crate::effects::journal::{self, About};
 use crate::effects::notify::{self, AskedToEnd};
@@ -42,6 +43,9 @@ pub const ROOTS: &str = "/nix/var/nix/gcroots/autodeploy";
 /// Their names.
 pub const ROOT_NAMES: &[&str] = &["old", "new", "activator"];
 
+/// Why the machine is kept awake.
+const ON_TRIAL: &str = "a system is on trial";
+
 /// The longest that one wait goes without showing the watchdog that we live.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long what asks Nix may take before the watchdog ends it: Nix waits for a garbage collection,
@@ -60,6 +64,7 @@ pub struct Machine {
     /// What need not be asked of Nix again.
     whole: Vec<StorePath>,
     watching: Option<Watching>,
+    awake: Awake,
     wake: (Sender<()>, Receiver<()>),
     /// When the last switch began, and when it ended.
     switched: (Duration, Duration),
@@ -75,6 +80,7 @@ impl Machine {
             asked_to_end,
             whole,
             watching: None,
+            awake: Awake::default(),
             wake: channel(),
             switched: (now, now),
         }
@@ -211,6 +217,7 @@ impl Host for Machine {
             Action::Test => "test",
             Action::Boot => "boot",
         };
+        self.awake.hold(ON_TRIAL);
         let checked = switch.checks == PreSwitchChecks::Run;
         let began = clock::monotonic();
         let limits = (checked, switch.limit);
@@ -291,6 +298,7 @@ impl Host for Machine {
     }
 
     fn watch(&mut self, trial: &Trial, side: Side) {
+        self.awake.hold(ON_TRIAL);
         self.watching = None;
         self.watching = Some(watch(self.watched(trial, side), &self.wake.0));
     }

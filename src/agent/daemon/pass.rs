@@ -76,6 +76,11 @@ impl<H: Host> Agent<H> {
         }
         match self.host.history().known(self.tip.as_ref()) {
             Ok(known) => {
+                let verdict = known.of_tip.as_ref().map(|row| row.id);
+                if verdict != self.verdict_seen.map(|(id, _)| id) {
+                    let now = self.host.now();
+                    self.verdict_seen = verdict.map(|id| (id, now));
+                }
                 self.known = known;
                 self.outdated = false;
             }
@@ -94,6 +99,7 @@ impl<H: Host> Agent<H> {
             poll: self.poll.clone(),
             live: known.live.iter().filter_map(|row| self.live(row)).collect(),
             verdict: known.of_tip.as_ref().and_then(Row::verdict),
+            verdict_seen: self.verdict_seen.map(|(_, since)| since),
             mark: known.mark.clone(),
             last_kept: known.last_kept.clone(),
             blocked: blocked.map(|row| row.toplevel.clone()).collect(),

@@ -95,10 +95,18 @@ impl<H: Host> Agent<H> {
         Ok(Told::Deployment(Box::new(details)))
     }
 
-    /// No good poll for `source.stale_after`, counted from the start where there was none.
+    /// No good poll for `source.stale_after`: of this run by a clock that nobody sets, and of the
+    /// runs before by the wall clock, too.
     pub(super) fn stale(&self, now: seen::Moment) -> bool {
-        let since = self.last_good_s.unwrap_or(self.started.unix_s);
-        now.unix_s.saturating_sub(since) > self.policy.stale_after.as_secs() as i64
+        let stale_after = self.policy.stale_after;
+        let long_ago =
+            |at: u64| u128::from(now.boottime_ms.saturating_sub(at)) > stale_after.as_millis();
+        let Some(good) = self.poll.good_at_ms else {
+            let since = self.last_good_s.unwrap_or(self.started.unix_s);
+            let by_the_wall = now.unix_s.saturating_sub(since) > stale_after.as_secs() as i64;
+            return by_the_wall || long_ago(self.started.boottime_ms);
+        };
+        long_ago(good)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::control::status::Status;
 
 mod armed;
 mod bad_input;
+mod clock;
 mod collisions;
 mod drift;
 mod journey;

@@ -52,6 +52,8 @@ pub struct Commit {
 pub struct Machine {
     pub directory: tempfile::TempDir,
     pub clock_ms: u64,
+    /// How far somebody has set the wall clock, in seconds.
+    pub wall_set_s: i64,
     pub boot: u32,
     pub running: StorePath,
     pub profile: Option<StorePath>,
@@ -99,6 +101,7 @@ impl Machine {
         Rc::new(RefCell::new(Machine {
             directory: tempfile::tempdir().unwrap(),
             clock_ms: 600_000,
+            wall_set_s: 0,
             boot: 1,
             running: base.clone(),
             profile: Some(base.clone()),
@@ -251,8 +254,10 @@ fn work(machine: Rc<RefCell<Machine>>, operation: Operation) -> Later<Result<Don
 impl Host for FakeHost {
     fn now(&self) -> Moment {
         let boottime_ms = self.base_ms + self.origin.elapsed().as_millis() as u64;
-        self.machine.borrow_mut().clock_ms = boottime_ms;
-        Moment { boottime_ms, unix_s: 1_800_000_000 + (boottime_ms / 1000) as i64 }
+        let mut machine = self.machine.borrow_mut();
+        machine.clock_ms = boottime_ms;
+        let unix_s = 1_800_000_000 + (boottime_ms / 1000) as i64 + machine.wall_set_s;
+        Moment { boottime_ms, unix_s }
     }
 
     fn chance(&mut self) -> f64 {

@@ -98,7 +98,11 @@ fn trial(deployment: &Deployment, row: &Row, seen: &Seen) -> Vec<Entry> {
 fn trial_seen(trial: &Trial, row: &Row) -> TrialSeen {
     TrialSeen {
         id: trial.deployment,
-        old_toplevel: trial.old.as_ref().map(|old| old.toplevel.clone()),
+        // An activator of the release before tells of generations only.
+        old_toplevel: trial
+            .ran_before
+            .clone()
+            .or_else(|| trial.old.as_ref().map(|old| old.toplevel.clone())),
         generation: trial.generation,
         steps_seen: trial.steps.len().max(row.steps_seen),
         checks: trial.checks.clone(),

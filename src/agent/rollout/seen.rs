@@ -90,6 +90,8 @@ pub struct Seen {
     pub live: Vec<Deployment>,
     /// How the last deployment of the tip ended.
     pub verdict: Option<Verdict>,
+    /// When this run of the agent first saw that.
+    pub verdict_seen: Option<Moment>,
     /// The last kept commit of the branch.
     pub mark: Option<CommitId>,
     /// The last kept closure.

@@ -53,8 +53,9 @@ impl Verdict {
 
 /// Says when the tip is tried again.
 ///
-/// A pause is counted from the end of the last try by the wall clock, and never longer than it is:
-/// a clock that steps back ends it.
+/// A pause is counted from the end of the last try: what passed of it before this run of the agent
+/// saw that end by the wall clock, and never more than the whole, what passed since by a clock that
+/// nobody sets. A clock that stepped back while no agent ran ends the pause.
 pub fn again(verdict: &Verdict, seen: &Seen) -> Again {
     if verdict.toplevel.as_ref().is_some_and(|toplevel| seen.blocked.contains(toplevel)) {
         return Again::Never;
@@ -81,10 +82,21 @@ pub fn again(verdict: &Verdict, seen: &Seen) -> Again {
 
 fn paused(verdict: &Verdict, seen: &Seen) -> Again {
     let pause = pace::retry_pause(&verdict.reason, verdict.outcome, verdict.attempts);
-    let due = verdict.ended_at_s.saturating_add(pause.as_secs() as i64);
-    let now = seen.now.unix_s;
-    match seen.insist.now || now >= due || now < verdict.ended_at_s {
+    let pause = pause.as_secs() as i64;
+    let (now, since) = (seen.now, seen.verdict_seen.unwrap_or(seen.now));
+    let before = since.unix_s.saturating_sub(verdict.ended_at_s);
+    let passed = now.boottime_ms.saturating_sub(since.boottime_ms) / 1000;
+    let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+    match seen.insist.now || before < 0 || before.saturating_add(passed) >= pause {
         true => Again::Now,
-        false => Again::At(due),
+        false => Again::At(due(since.unix_s - before + pause, (now.unix_s, since.unix_s + passed))),
+    }
+}
+
+/// Shows the end of a pause by the wall clock as it goes now; the parts of a second do not count.
+fn due(by_then: i64, (now, expected): (i64, i64)) -> i64 {
+    match now - expected {
+        -2..=2 => by_then,
+        jumped => by_then.saturating_add(jumped),
     }
 }

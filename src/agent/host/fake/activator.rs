@@ -103,6 +103,7 @@ fn take(machine: &mut Machine, at: &str) {
         evidence: Vec::new(),
         started_at: at.to_owned(),
         finished_at: None,
+        ran_before: Some(machine.running.clone()),
     };
     enter(&mut trial, Phase::Baseline, at);
     let stale = request.boot_id != format!("boot-{}", machine.boot)
