@@ -17,6 +17,8 @@ pub struct Channel {
     stream: UnixStream,
     read: Vec<u8>,
     number: u64,
+    /// The boot that is known of.
+    boot: String,
 }
 
 impl Channel {
@@ -29,7 +31,7 @@ impl Channel {
             Ok(Some(UnixStream::connect(socket)?))
         })?;
         stream.set_read_timeout(Some(Duration::from_millis(100)))?;
-        Ok(Channel { stream, read: Vec::new(), number: 0 })
+        Ok(Channel { stream, read: Vec::new(), number: 0, boot: String::new() })
     }
 
     /// Runs a shell line as root.
@@ -45,13 +47,19 @@ impl Channel {
             let Some(answer) = self.next(deadline)? else {
                 bail!("no answer to `{line}` within {limit:?}");
             };
-            if answer["boot_id"].is_string() {
-                bail!("the machine was started anew during `{line}`");
-            }
-            if answer["id"] == self.number {
-                return Ok(output(&answer));
+            match answer["boot_id"].as_str() {
+                None if answer["id"] == self.number => return Ok(output(&answer)),
+                None => {}
+                // Who listens there was started anew, and may have taken the line with it.
+                Some(boot) if boot == self.boot => writeln!(self.stream, "{asked}")?,
+                Some(_) => bail!("the machine was started anew during `{line}`"),
             }
         }
+    }
+
+    /// Tells which boot the machine is in, where it came before this channel.
+    pub fn expect_boot(&mut self, boot: &str) {
+        boot.clone_into(&mut self.boot);
     }
 
     /// Waits for the next boot and gives its id.
@@ -61,12 +69,10 @@ impl Channel {
     pub fn next_boot(&mut self, limit: Duration) -> Result<String> {
         let deadline = Instant::now() + limit;
         loop {
-            match self.next(deadline)? {
-                Some(said) if said["boot_id"].is_string() => {
-                    return Ok(said["boot_id"].as_str().unwrap_or_default().to_owned());
-                }
-                Some(_) => {}
-                None => bail!("no boot within {limit:?}"),
+            let Some(said) = self.next(deadline)? else { bail!("no boot within {limit:?}") };
+            if let Some(boot) = said["boot_id"].as_str().filter(|boot| *boot != self.boot) {
+                boot.clone_into(&mut self.boot);
+                return Ok(boot.to_owned());
             }
         }
     }

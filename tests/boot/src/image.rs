@@ -99,7 +99,8 @@ fn first_boot(image: Image) -> Result<()> {
     let folder = image.folder.clone();
     let mut machine = Machine::lay_out("first-boot", image)?;
     machine.power_on()?;
-    machine.wait_booted()?;
+    let boot = machine.wait_booted()?;
+    fs::write(folder.join("boot-id"), boot)?;
     machine.freeze(&folder.join("memory"))?;
     for name in ["root.img", "esp.img", "vars.fd"] {
         if folder.join(name).exists() {
@@ -126,7 +127,9 @@ fn prepare_disk(parts: &Path, host: &Host) -> Result<()> {
          rm -f '{root}'/usr/lib/systemd/system-generators/*
          cd \"$units/sysinit.target.wants\"
          rm -f systemd-tpm2-* systemd-pcr* systemd-binfmt* proc-sys-fs-binfmt* systemd-hibernate* \
-           systemd-machine-id-commit* kmod-static-nodes* systemd-sysusers* sys-kernel-* sys-fs-* dev-hugepages*",
+           systemd-machine-id-commit* kmod-static-nodes* systemd-sysusers* sys-kernel-* sys-fs-* dev-hugepages* \
+           systemd-tmpfiles-setup-dev* systemd-random-seed* systemd-modules-load* systemd-sysctl*
+         rm -f ../modprobe@.service",
         parts = parts.display(),
         root = host.root.display(),
         listen = resource("guest/listen").display(),
