@@ -222,6 +222,7 @@ fn reported(id: u64, name: &str, phase: Phase) -> Trial {
         commit: None,
         toplevel: closure(name),
         old: None,
+        ran_before: None,
         phase,
         steps: Vec::new(),
         outcome: None,
