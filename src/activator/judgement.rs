@@ -89,11 +89,13 @@ pub fn shared(running: &Settings, new: &Settings) -> Vec<(String, Check)> {
 pub fn freeze(request: &Request, running: &Settings, new: &Settings, before: &Before) -> Judgement {
     let state =
         |name: &str| before.checks.iter().find(|(known, _)| known == name).map(|(_, state)| *state);
+    // What is on trial runs already, and was never kept: it is no witness of itself.
+    let other = request.expected_running != request.toplevel;
     let frozen = |(name, check): (&String, &Check)| Frozen {
         name: name.clone(),
         check: without_teeth(check),
-        excused: state(name) == Some(CheckState::Red),
-        tells: state(name) == Some(CheckState::Green),
+        excused: other && state(name) == Some(CheckState::Red),
+        tells: other && state(name) == Some(CheckState::Green),
     };
     Judgement {
         window: running.health.window.max(new.health.window),
@@ -113,7 +115,7 @@ pub fn freeze(request: &Request, running: &Settings, new: &Settings, before: &Be
                 && running.source.branch == new.source.branch,
             asked: request.kind == Kind::Follow,
         },
-        lifeline_was_green: before.lifeline_was_green,
+        lifeline_was_green: other && before.lifeline_was_green,
     }
 }
 
@@ -211,5 +213,18 @@ mod tests {
         assert_eq!((remote.url.as_str(), remote.branch.as_str()), ("https://h/moved", "main"));
         let rollback = Request { kind: Kind::Rollback, ..request() };
         assert!(!freeze(&rollback, &old, &old, &Before::default()).remote.asked);
+    }
+
+    #[test]
+    fn what_runs_already_is_no_witness_of_itself() {
+        let same = Request { expected_running: request().toplevel, ..request() };
+        let settings = settings(&tcp("[::1]:22"));
+        for (asked, red, green) in [(request(), true, true), (same, false, false)] {
+            let frozen = |state| freeze(&asked, &settings, &settings, &before(state));
+            assert_eq!(frozen(CheckState::Red).checks[0].excused, red);
+            assert_eq!(frozen(CheckState::Green).checks[0].tells, green);
+            let lifeline = Before { lifeline_was_green: true, ..Before::default() };
+            assert_eq!(freeze(&asked, &settings, &settings, &lifeline).lifeline_was_green, green);
+        }
     }
 }

@@ -261,9 +261,16 @@ impl Trial {
         }
     }
 
-    /// Returns what ran before, as far as it is known.
+    /// Returns what ran before, as far as it is known: what a revert brings back.
+    ///
+    /// Where the system on trial runs already, and nobody knows what was before, it is the default.
     pub fn old(&self) -> &StorePath {
-        self.proof.as_ref().map_or(&self.request.expected_running, |proof| &proof.baseline.running)
+        let Some(proof) = &self.proof else { return &self.request.expected_running };
+        let running = &proof.baseline.running;
+        match proof.profiles.first() {
+            Some(profile) if *running == self.request.toplevel => &profile.old.toplevel,
+            Some(_) | None => running,
+        }
     }
 
     /// Returns the default that it leaves; `None` if something else ran, which nobody followed.
@@ -552,5 +559,17 @@ pub(in crate::activator) mod tests {
         assert_eq!(trial.finished_at, None);
         trial.enter(Phase::Ended(ending::kept(1)), "boot-1", "now");
         assert_eq!(trial.finished_at.unwrap(), "now");
+    }
+
+    #[test]
+    fn what_a_revert_brings_back_is_what_ran_or_else_the_default() {
+        let mut trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
+        assert_eq!(*trial.old(), path('a'));
+        let default = Generation { number: 6, toplevel: path('c') };
+        trial.proof = Some(proof(default.clone(), path('a')));
+        assert_eq!(*trial.old(), path('a'));
+        // It runs already, and was never the default.
+        trial.proof = Some(proof(default, path('b')));
+        assert_eq!(*trial.old(), path('c'));
     }
 }

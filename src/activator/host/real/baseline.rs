@@ -57,7 +57,8 @@ impl Machine {
             )
         })?;
         let active = units.iter().filter(|unit| unit.active == "active");
-        validity.join().unwrap_or_else(|_| Err(crashed())).map_err(|failure| (failure, false))?;
+        // Tried again: a Nix that gives no answer looks the same as a path that is not whole.
+        validity.join().unwrap_or_else(|_| Err(crashed())).map_err(|failure| (failure, true))?;
         Ok(Proof {
             baseline: Baseline {
                 failed_units: units::bad(&units),
@@ -102,12 +103,15 @@ impl Machine {
         };
         let running =
             profile::store_path(Path::new(RUNNING)).map_err(|error| lost(format!("{error:#}")))?;
-        let program = running.join("bin/switch-to-configuration");
-        if !closure::is_executable(&program) {
-            return Err(lost(format!("`{}` cannot be run", program.display())));
-        }
         let path = self.paths().system_profile.clone();
         let old = profile::current(&path).map_err(|error| lost(format!("{error:#}")))?;
+        // What runs is what a revert brings back, and the default where the new one runs already.
+        for one in [&running, &old.toplevel] {
+            let program = one.join("bin/switch-to-configuration");
+            if !closure::is_executable(&program) {
+                return Err(lost(format!("`{}` cannot be run", program.display())));
+            }
+        }
         Ok((running, Profile { name: "system".to_owned(), path, old }))
     }
 
