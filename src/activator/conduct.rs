@@ -12,7 +12,7 @@ use crate::activator::host::{Action, Host, Look, PreSwitchChecks, Proving, Side,
 use crate::activator::record::{Boot, Profile, Proof, Record, Trial};
 use crate::activator::report::{self, Loader};
 use crate::activator::trial::boot::Unarmed;
-use crate::activator::trial::phase::{End, Phase, Way};
+use crate::activator::trial::phase::{Phase, Way};
 use crate::activator::trial::recovery::{Found, recover};
 use crate::activator::trial::seen::{CheckSeen, Seen, System};
 use crate::activator::trial::switched::{LOCK_HELD, SwitchEnd};
@@ -25,12 +25,11 @@ use crate::model::failure::{Failure, Reason};
 use crate::model::store_path::StorePath;
 use crate::model::text::escaped_lines;
 
+mod finish;
+
 /// How long somebody else may hold the lock of `switch-to-configuration` before a try to keep or
 /// to revert counts as failed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often the last write of a trial is tried.
-const LAST_WRITES: u8 = 3;
 
 /// The limit on what a check may say in the report, in characters.
 const CHECK_MESSAGE: usize = 2048;
@@ -38,7 +37,7 @@ const CHECK_MESSAGE: usize = 2048;
 /// Conducts the unfinished trial of a record to its end, or to the machine's; returns the record.
 pub fn conduct<H: Host>(host: &mut H, record: Record) -> Record {
     let Some(trial) = record.unfinished().cloned() else {
-        say_again(host, &record);
+        finish::show(host, &record);
         return record;
     };
     let loader = look_at_the_loader(host, &record);
@@ -46,18 +45,6 @@ pub fn conduct<H: Host>(host: &mut H, record: Record) -> Record {
     stage.recover();
     while stage.pass() {}
     stage.record
-}
-
-/// The end was written, and perhaps neither acted on nor said: without its report the agent would
-/// wait for ever. What was said before is said twice.
-fn say_again<H: Host>(host: &mut H, record: &Record) {
-    host.unroot();
-    let loader = look_at_the_loader(host, record);
-    host.publish(&report::of(record, &loader));
-    if let Some((trial, end)) = record.trial.as_ref().and_then(|trial| Some((trial, trial.end()?)))
-    {
-        host.tell(event_of(end.outcome), about(trial), &end.failure.message);
-    }
 }
 
 fn about(trial: &Trial) -> About<'_> {
@@ -246,36 +233,19 @@ impl<H: Host> Stage<'_, H> {
         self.host.watch(&self.trial, side);
     }
 
-    /// Writes the end, and only then lets go of what was held for the way back.
-    fn finish(&mut self, end: &End, at: &str) {
-        self.record.trial = Some(self.trial.clone());
-        self.record.remember(end, at);
-        for _ in 0..LAST_WRITES {
-            match self.save() {
-                Ok(()) => break,
-                Err(error) => {
-                    let message = format!("could not write the end into the record: {error:#}");
-                    self.tell(EventKind::ActivatorFailed, &message);
-                    self.host.wait(Duration::from_secs(1));
-                }
-            }
-        }
-        self.host.unroot();
-        self.loader = look_at_the_loader(self.host, &self.record);
-        self.publish();
-        self.host.say(&format!("{}: {}", end.outcome, end.failure.message));
-        self.tell(event_of(end.outcome), &end.failure.message.clone());
-    }
-
     fn save(&mut self) -> Result<()> {
         self.record.trial = Some(self.trial.clone());
         self.host.save(&self.record)
     }
 
+    /// A report that cannot be written is told: neither a trial nor its way back waits for it.
     fn publish(&mut self) {
         self.record.trial = Some(self.trial.clone());
         let report = report::of(&self.record, &self.loader);
-        self.host.publish(&report);
+        if let Err(error) = self.host.publish(&report) {
+            let message = format!("could not write the report: {error:#}");
+            self.tell(EventKind::ActivatorFailed, &message);
+        }
     }
 
     fn name(&self) -> &'static str {

@@ -107,8 +107,11 @@ pub trait Host {
     /// # Errors
     /// The old record is still there.
     fn save(&mut self, record: &Record) -> Result<()>;
-    /// Writes the public report. What cannot be written is only told.
-    fn publish(&mut self, report: &Report);
+    /// Writes the public report.
+    ///
+    /// # Errors
+    /// The old report is still there.
+    fn publish(&mut self, report: &Report) -> Result<()>;
     /// Writes an event to the journal.
     fn tell(&mut self, kind: EventKind, about: About<'_>, message: &str);
     /// Shows one line as the unit's status.

@@ -1,6 +1,7 @@
 //! The loop on a machine in memory: whole trials, faults in every phase, and the power-cut sweep.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::activator::conduct::conduct;
 use crate::activator::host::Host;
@@ -138,10 +139,7 @@ fn a_switch_that_fails_is_reverted() {
     failing_switch(SwitchEnd::Code(2), "activation-failed");
     failing_switch(SwitchEnd::Code(101), "switch-failed");
     failing_switch(SwitchEnd::Signal(9), "switch-failed");
-    failing_switch(
-        SwitchEnd::TimedOut { limit: std::time::Duration::from_secs(600) },
-        "switch-timeout",
-    );
+    failing_switch(SwitchEnd::TimedOut { limit: Duration::from_secs(600) }, "switch-timeout");
 }
 
 #[track_caller]
@@ -223,6 +221,64 @@ fn without_a_record_nothing_is_switched() {
     fake.faults.clear();
     run(&mut fake);
     settled(&fake, 'b');
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_written_later() {
+    let mut fake = Fake::default();
+    ask(&mut fake);
+    fake.fault(Fault::Publish);
+    fake.room_after = Some(Duration::from_secs(1000));
+    run(&mut fake);
+    settled(&fake, 'b');
+    let shown = fake.report.clone().unwrap().trial.unwrap();
+    assert_eq!(shown.outcome.unwrap().as_str(), "kept");
+    assert!(fake.roots.is_empty());
+}
+
+#[test]
+fn an_end_that_cannot_be_written_is_shown_first_and_written_later() {
+    let mut fake = Fake::default();
+    fake.healthy = false;
+    ask(&mut fake);
+    // The last phase that was written: the way back goes on without a record.
+    fake.full_from = Some("rechecking");
+    fake.room_after = Some(Duration::from_secs(5000));
+    run(&mut fake);
+    settled(&fake, 'a');
+    assert!(record(&fake).refuses(&path('b')).is_some(), "{}", story(&fake));
+    let shown = fake.told.iter().position(|line| line.starts_with("trial-reverted")).unwrap();
+    assert!(fake.told[..shown].iter().any(|line| line.contains("how the trial ended")));
+    assert!(fake.roots.is_empty());
+}
+
+#[test]
+fn what_was_kept_is_not_reverted_because_the_disk_is_full() {
+    let mut fake = Fake::default();
+    ask(&mut fake);
+    fake.full_from = Some("keeping");
+    // Killed once it was shown as kept, with a record that says `keeping`.
+    fake.killed_when = Some("trial-kept");
+    let killed = catch_unwind(AssertUnwindSafe(|| run(&mut fake)));
+    assert!(killed.is_err_and(|cause| cause.is::<Cut>()));
+    fake.killed_when = None;
+    fake.room_after = Some(Duration::from_secs(5000));
+    run(&mut fake);
+    settled(&fake, 'b');
+    assert_eq!(record(&fake).last_kept.unwrap().toplevel, path('b'), "{}", story(&fake));
+}
+
+#[test]
+fn an_unproved_system_that_runs_already_is_no_witness_and_goes_back_to_the_default() {
+    let mut fake = Fake::default();
+    (fake.healthy, fake.running) = (false, path('b'));
+    ask(&mut fake);
+    run(&mut fake);
+    assert_eq!(
+        story(&fake),
+        "reverted unhealthy: requested baseline watching reverting rechecking ended"
+    );
+    settled(&fake, 'a');
 }
 
 /// How the process goes away.

@@ -321,7 +321,9 @@ pub fn unrecorded(next: &Phase, cause: &str, policy: &Policy) -> Option<Phase> {
             let then = Then::End(ending::failed(failure, true));
             Some(Phase::Unkeeping { tries: 0, then })
         }
-        Phase::Keeping { .. } => Some(go_back(Cause::environment(failure), policy)),
+        Phase::Keeping { tries: 0 } => Some(go_back(Cause::environment(failure), policy)),
+        // The disk says `keeping` already, and it may be done: what was kept is not reverted.
+        Phase::Keeping { .. } => None,
         Phase::Requested
         | Phase::Watching { .. }
         | Phase::Unkeeping { .. }

@@ -11,8 +11,8 @@ use anyhow::bail;
 
 use super::*;
 use crate::activator::judgement::{Judgement, Remote};
-use crate::activator::record::Boot;
 use crate::activator::record::tests::path;
+use crate::activator::record::{self, Boot};
 use crate::config::settings::Severity;
 use crate::handover::report::CheckState;
 use crate::model::failure::Reason;
@@ -25,6 +25,8 @@ pub struct Cut;
 pub enum Fault {
     /// No record can be written.
     Save,
+    /// No report can be written.
+    Publish,
     /// No root can be made.
     Root,
     /// The profile cannot be moved forward.
@@ -94,6 +96,12 @@ pub struct Fake {
     pub forge_up: bool,
     /// What goes wrong, each time.
     pub faults: BTreeSet<Fault>,
+    /// No record can be written after the one of this phase.
+    pub full_from: Option<&'static str>,
+    /// There is room for everything from this moment on, on the monotonic clock.
+    pub room_after: Option<Duration>,
+    /// The process is gone when it tells the journal of this.
+    pub killed_when: Option<&'static str>,
     /// How the next switches to the new system end; then they end well.
     pub to_new: VecDeque<SwitchEnd>,
     /// How the next switches to the old system end; then they end well.
@@ -142,6 +150,9 @@ impl Default for Fake {
             healthy: true,
             forge_up: true,
             faults: BTreeSet::new(),
+            full_from: None,
+            room_after: None,
+            killed_when: None,
             to_new: VecDeque::new(),
             to_old: VecDeque::new(),
             aborted_by: None,
@@ -289,19 +300,37 @@ impl Host for Fake {
     }
 
     fn save(&mut self, record: &Record) -> Result<()> {
+        if self.room_after.is_some_and(|time| self.now >= time) {
+            self.full_from = None;
+            self.faults.remove(&Fault::Save);
+        }
         self.fails(Fault::Save, "could not write the record")?;
+        let phase = |record: &Record| record.trial.as_ref().map(|trial| trial.phase.name());
+        let on_disk = self.record.as_ref().map(|bytes| record::parse(bytes).unwrap());
+        if self.full_from.is_some() && on_disk.and_then(|on_disk| phase(&on_disk)) == self.full_from
+        {
+            bail!("could not write the record: no space left");
+        }
         self.record = Some(serde_json::to_vec(record)?);
         self.changed();
         Ok(())
     }
 
-    fn publish(&mut self, report: &Report) {
+    fn publish(&mut self, report: &Report) -> Result<()> {
+        if self.room_after.is_some_and(|time| self.now >= time) {
+            self.faults.remove(&Fault::Publish);
+        }
+        self.fails(Fault::Publish, "could not write the report")?;
         self.report = Some(report.clone());
         self.changed();
+        Ok(())
     }
 
     fn tell(&mut self, kind: EventKind, _: About<'_>, message: &str) {
         self.told.push(format!("{}: {message}", kind.name()));
+        if self.killed_when == Some(kind.name()) {
+            resume_unwind(Box::new(Cut));
+        }
     }
 
     fn say(&mut self, _: &str) {}

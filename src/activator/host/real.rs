@@ -127,11 +127,8 @@ impl Host for Machine {
         save(&self.paths().activator_state_dir, record)
     }
 
-    fn publish(&mut self, report: &Report) {
-        if let Err(error) = publish(&self.paths().report_dir, report) {
-            let message = format!("could not write the report: {error:#}");
-            journal::record(EventKind::ActivatorFailed, About::default(), &message);
-        }
+    fn publish(&mut self, report: &Report) -> Result<()> {
+        publish(&self.paths().report_dir, report)
     }
 
     fn tell(&mut self, kind: EventKind, about: About<'_>, message: &str) {

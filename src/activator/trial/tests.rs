@@ -485,6 +485,8 @@ fn nothing_goes_forward_without_a_record() {
         next(Phase::Keeping { tries: 0 }).unwrap(),
         "reverting 0 Environment internal rebooted=false"
     );
+    // What is on disk says `keeping` already: it may be kept by now.
+    assert_eq!(next(Phase::Keeping { tries: 1 }), None);
     assert_eq!(next(reverting(Verdict::Unhealthy, 0)), None);
 }
 
