@@ -27,3 +27,5 @@ pub mod control;
 pub mod effects;
 pub mod handover;
 pub mod model;
+#[cfg(all(test, feature = "activator", feature = "agent"))]
+mod simulation;

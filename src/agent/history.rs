@@ -194,6 +194,12 @@ impl History {
         Ok(History { connection, keep })
     }
 
+    /// Returns the oldest deployment that has not ended.
+    #[cfg(test)]
+    pub fn front(&self) -> Result<Option<Row>> {
+        Ok(self.rows("where outcome is null order by id limit 1", [])?.pop())
+    }
+
     /// Writes nothing from now on, like a full disk.
     #[cfg(test)]
     pub fn refuse_writes(&self) {

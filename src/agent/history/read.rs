@@ -88,7 +88,11 @@ impl History {
         })
     }
 
-    fn rows(&self, tail: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<Row>> {
+    pub(super) fn rows(
+        &self,
+        tail: &str,
+        values: impl rusqlite::Params,
+    ) -> rusqlite::Result<Vec<Row>> {
         let sql = format!("select {COLUMNS} from deployment {tail}");
         self.connection.prepare_cached(&sql)?.query_map(values, Row::read)?.collect()
     }
