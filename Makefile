@@ -14,7 +14,7 @@ else
 RUN_TESTS := $(CARGO) test
 endif
 
-.PHONY: help demo test test-unit test-host test-boot lint bench requirements clean-hosts
+.PHONY: help demo test test-unit test-host test-boot lint bench soak mutants requirements clean-hosts
 
 help:
 	@echo 'make demo         boot a host and watch pushes being kept and reverted'
@@ -23,6 +23,8 @@ help:
 	@echo 'make test-unit    without the booted hosts'
 	@echo 'make test-host    only the booted hosts'
 	@echo 'make test-boot    real boot loaders in qemu: boot trials, panics, hangs, power cuts'
+	@echo 'make soak         the long proofs: 100,000 simulated stories, interruptions of booted hosts'
+	@echo 'make mutants      is every line that decides tested? (hours)'
 	@echo 'make bench        how small and how fast, as a table and in target/bench/results.json'
 
 requirements:
@@ -56,3 +58,26 @@ test-boot: requirements
 bench: requirements
 	$(CARGO) build --release
 	$(CARGO) run --quiet --release --package $(HOST_CRATE) --bin bench
+
+# The parts write what they measured into target/soak/parts; the table merges them, also when one
+# of them failed. SIMULATED_RUNS=N and SOAK_ARGUMENTS='--interruptions N' make it shorter.
+SIMULATED_RUNS ?= 100000
+SOAK_PARTS := $(CURDIR)/target/soak/parts
+
+soak: requirements
+	rm -rf $(SOAK_PARTS)
+	$(CARGO) build --release
+	failed=0; \
+	SOAK_PARTS=$(SOAK_PARTS) SIMULATED_RUNS=$(SIMULATED_RUNS) \
+		$(CARGO) test --profile soak --lib -- simulation:: --nocapture || failed=1; \
+	$(CARGO) run --release --package $(HOST_CRATE) --bin soak -- $(SOAK_ARGUMENTS) || failed=1; \
+	$(CARGO) run --quiet --release --package $(HOST_CRATE) --bin soak-table || failed=1; \
+	exit $$failed
+
+# In shards, so that one that was ended is not lost: MUTANTS=3/16 is one of them.
+MUTANTS ?= 0/1
+
+mutants:
+	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is missing: cargo install --locked cargo-mutants'; exit 1; }
+	mkdir -p target/mutants/$(subst /,-of-,$(MUTANTS))
+	$(CARGO) mutants --shard $(MUTANTS) --jobs 1 --output target/mutants/$(subst /,-of-,$(MUTANTS)) -- --lib

@@ -11,6 +11,7 @@
 //! | [`seed`] | random numbers that come again |
 //! | [`machine`] | disk, memory, clocks, remote, and what a power cut leaves |
 //! | [`root`], [`agent`] | the two seams: what the activator and the agent see and do |
+//! | [`service`] | who takes the requests |
 //! | [`world`] | who runs when: systemd, time, boots |
 //! | [`laws`] | what has to be true after every single step, and at the end |
 //! | [`story`] | one line about what happened |
@@ -26,5 +27,6 @@ mod place;
 mod random;
 mod root;
 mod seed;
+mod service;
 mod story;
 mod world;

@@ -246,7 +246,7 @@ impl Host for Unprivileged {
                 ailing.and_then(|_| machine.ails(Place::OnTrial))
             };
             if ails.is_some() {
-                sleep(Duration::from_secs(8)).await;
+                sleep(Duration::from_secs(3)).await;
             }
             match probe {
                 Probe::Nix => Probed::Nix(NixReach {

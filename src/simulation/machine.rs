@@ -467,7 +467,12 @@ impl Machine {
             Fault::Kill => {}
             Fault::PowerCut => return Some(Gone::Powerless),
             Fault::Fails | Fault::Hangs => {
-                let left = if fault == Fault::Fails { u32::MAX } else { 1 };
+                // A trial ends in spite of it; the agent would try for ever.
+                let left = match (fault, of_trial) {
+                    (Fault::Fails, true) => u32::MAX,
+                    (Fault::Fails, false) => 3,
+                    _ => 1,
+                };
                 self.ailing = Some(Ailing { place, fault, left });
             }
             Fault::DiskFull => self.disk_full_until = now + a_while,

@@ -20,7 +20,7 @@ use crate::simulation::world::World;
 use crate::simulation::{laws, story};
 
 /// How long a machine may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(1200);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The columns of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! What the activator sees and does on the simulated host, and its service, which takes requests.
+//! What the activator sees and does on the simulated host.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,17 +6,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::activator::checks::lifeline::{self, Run, Wanted};
-use crate::activator::conduct::event_of;
 use crate::activator::host::{Action, Host, Look, Proving, Side, Switch};
 use crate::activator::judgement::{Before, Remote, freeze};
-use crate::activator::record::{self, Baseline, Boot, Profile, Proof, Record, Trial};
-use crate::activator::report;
-use crate::activator::request::{Closure, Facts, grant, is_repeat};
+use crate::activator::record::{Baseline, Boot, Profile, Proof, Record, Trial};
 use crate::activator::trial::boot::Unarmed;
 use crate::activator::trial::phase::Phase;
 use crate::activator::trial::seen::CheckSeen;
 use crate::activator::trial::switched::SwitchEnd;
-use crate::activator::trial::unrecorded;
 use crate::config::settings::Severity;
 use crate::effects::journal::About;
 use crate::handover::answer::{Answer, Word};
@@ -46,7 +42,7 @@ fn profile_path() -> PathBuf {
 }
 
 impl Root<'_> {
-    fn machine(&self) -> std::cell::RefMut<'_, Machine> {
+    pub fn machine(&self) -> std::cell::RefMut<'_, Machine> {
         self.world.machine.borrow_mut()
     }
 
@@ -530,115 +526,6 @@ impl Root<'_> {
                 _ => SwitchEnd::Code(0),
             },
             (None, _) => SwitchEnd::Code(0),
-        }
-    }
-
-    /// One round of `autodeploy-activate.service`, as `activator::service` does it; true if the
-    /// trial process is to be started.
-    pub fn serve(&mut self) -> bool {
-        let request = self.machine().request.take();
-        let mut record = self.load();
-        if record.unfinished().is_some() {
-            self.refuse(request.as_ref(), &record);
-            self.show(&record);
-            return true;
-        }
-        match request {
-            Some(request) if is_repeat(&request, &record) => self.show(&record),
-            Some(request) => return self.begin(&mut record, request),
-            None => {
-                self.machine().roots.clear();
-                self.show(&record);
-            }
-        }
-        false
-    }
-
-    /// While a trial is on, a request is only taken away.
-    pub fn refuse(&mut self, request: Option<&Request>, record: &Record) {
-        if let Some(request) = request {
-            let kind = match is_repeat(request, record) {
-                true => EventKind::RequestRepeated,
-                false => EventKind::RequestRefused,
-            };
-            self.tell(kind, About::default(), "a trial is on");
-        }
-    }
-
-    /// Reads the record; what cannot be read is set aside and said.
-    pub fn load(&mut self) -> Record {
-        let bytes = self.machine().record.clone();
-        let unreadable = match bytes.as_deref().map(record::parse) {
-            None => return Record::default(),
-            Some(Ok(record)) => return record,
-            Some(Err(unreadable)) => unreadable.0,
-        };
-        let mut machine = self.machine();
-        machine.aside += 1;
-        machine.trial_place = None;
-        let message = format!("the activator's record was unreadable: {unreadable}");
-        let record = Record { warnings: vec![message], ..Record::default() };
-        if !machine.state_is_refused(true, self.world.now()) {
-            machine.record = serde_json::to_vec(&record).ok();
-        }
-        machine.chain.push("aside".to_owned());
-        record
-    }
-
-    fn show(&mut self, record: &Record) {
-        let default = report::boot_default(record, self.machine().loader.now.clone());
-        let report = report::of(record, Some(&default));
-        self.machine().report = Some(std::rc::Rc::new(report));
-    }
-
-    fn begin(&mut self, record: &mut Record, request: Request) -> bool {
-        let granted = grant(&request, &self.facts(&request), record);
-        if granted.is_ok() && request.unblocked_by.is_some() {
-            record.clear(&request.toplevel);
-            self.machine().laws.unblocked(&request.toplevel);
-        }
-        let (boot_id, at) = (self.boot_id(), self.wall());
-        let mut trial = Trial::new(request, boot_id.clone(), at.clone());
-        if let Err(end) = &granted {
-            trial.enter(Phase::Ended(end.clone()), &boot_id, &at);
-        }
-        record.trial = Some(trial);
-        if let Err(error) = self.save(record) {
-            let policy = record.trial.as_ref().map(|trial| record.policy(trial)).unwrap();
-            let ended = unrecorded(&Phase::Baseline, &format!("{error:#}"), &policy).unwrap();
-            if let Some(trial) = record.trial.as_mut() {
-                trial.enter(ended, &boot_id, &at);
-            }
-            self.show(record);
-            self.tell(EventKind::TrialFailed, About::default(), "could not write the record");
-            return false;
-        }
-        self.show(record);
-        match granted {
-            Ok(()) => {
-                self.tell(EventKind::RequestTaken, About::default(), "took a request");
-                true
-            }
-            Err(end) => {
-                self.tell(event_of(end.outcome), About::default(), &end.failure.message);
-                false
-            }
-        }
-    }
-
-    fn facts(&self, request: &Request) -> Facts {
-        let machine = self.machine();
-        Facts {
-            boot_id: format!("boot-{}", machine.boots),
-            running: Some(machine.running.clone()),
-            host: "box".to_owned(),
-            hostname: Some("box".to_owned()),
-            closure: Closure {
-                is_there: machine.store.contains(&request.toplevel),
-                lacks: None,
-                host: Ok("box".to_owned()),
-                hostname: Some("box".to_owned()),
-            },
         }
     }
 }

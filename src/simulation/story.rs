@@ -75,7 +75,10 @@ pub fn is_quiet(world: &World) -> bool {
         status.remote.tip == tip && status.remote.last_error.is_none() || is_stranded(&machine);
     let trial = machine.report.as_ref().and_then(|report| report.trial.as_ref());
     let on = trial.is_some_and(|trial| trial.outcome.is_none());
-    let at_rest = machine.schedule.is_empty() && machine.stopping.is_none();
+    // An agent that could not open its history stays for half a minute before it tries again.
+    let full_until = machine.disk_full_until.max(machine.read_only_until[1]);
+    let writable = full_until.is_zero() || world.now() > full_until + Duration::from_secs(40);
+    let at_rest = writable && machine.schedule.is_empty() && machine.stopping.is_none();
     // A person has to say what the machine is to boot.
     let held = status.phase == "held" && status.gates.iter().any(|it| it.kind == "staged-by-hand");
     (status.phase == "idle" || held)

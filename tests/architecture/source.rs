@@ -28,7 +28,8 @@ impl Source {
     /// Says whether the whole file is a test or made for tests.
     pub fn is_test(&self) -> bool {
         let fake = ["fake.rs", "sweep.rs"].iter().any(|name| self.path.ends_with(name));
-        fake || self.path.contains("/tests/") || self.path.ends_with("tests.rs")
+        let simulated = self.path.starts_with("src/simulation");
+        fake || simulated || self.path.contains("/tests/") || self.path.ends_with("tests.rs")
     }
 
     /// Returns the numbers of the lines before the tests that have one of `words` in them.
