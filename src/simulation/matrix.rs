@@ -323,7 +323,7 @@ fn place_of_agents(step: &rollout::Step) -> Place {
             rollout::Operation::Resolve { .. } => Place::Resolving,
             rollout::Operation::Realise { .. } => Place::Realising,
         },
-        rollout::Step::Request(_) => Place::Asking,
+        rollout::Step::Supersede(_) | rollout::Step::Request(_) => Place::Asking,
         rollout::Step::End(..) | rollout::Step::Rest => Place::Idle,
     }
 }
