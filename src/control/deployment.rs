@@ -28,6 +28,7 @@ pub struct Details {
     /// The generation that keeping made or moved to.
     pub generation: Option<i64>,
     /// Until when its closure, which was not kept, stays in the store; others may push it out.
+    #[serde(default)]
     pub stays_until: Option<String>,
     /// How often it was tried.
     pub attempts: i64,

@@ -32,6 +32,7 @@ pub struct Status {
     #[serde(default)]
     pub drift: Option<String>,
     /// What the system profile leads to, if somebody set it to what neither runs nor was kept.
+    #[serde(default)]
     pub staged: Option<String>,
     /// Nothing but the built-in checks decides about a trial.
     #[serde(default)]

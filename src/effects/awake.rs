@@ -7,6 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use zbus::{OwnedFd, block_on};
 
+/// What `systemd-inhibit --list` shows.
+const WHY: &str = "a system is on trial";
+
 /// The limit on the one call.
 const CALL: Duration = Duration::from_secs(5);
 
@@ -20,9 +23,9 @@ impl Awake {
     /// Asks for the inhibitor, and waits for nothing: a machine without logind has nobody who
     /// would put it to sleep, and one whose logind hangs is reverted all the same. A repeat does
     /// nothing.
-    pub fn hold(&mut self, why: &'static str) {
+    pub fn hold(&mut self) {
         if !std::mem::replace(&mut self.asked, true) {
-            spawn(move || match inhibit(why) {
+            spawn(|| match inhibit(WHY) {
                 Ok(descriptor) => std::mem::forget(descriptor),
                 Err(error) => tracing::debug!("the machine may go to sleep: {error:#}"),
             });

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn without_a_specification_the_links_are_followed() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(parts(directory.path()), [PathBuf::new(); 0]);
+        assert_eq!(parts(directory.path()), Vec::<PathBuf>::new());
         fs::write(directory.path().join("image"), "x").unwrap();
         std::os::unix::fs::symlink("image", directory.path().join("kernel")).unwrap();
         assert_eq!(

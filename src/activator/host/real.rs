@@ -43,9 +43,6 @@ pub const ROOTS: &str = "/nix/var/nix/gcroots/autodeploy";
 /// Their names.
 pub const ROOT_NAMES: &[&str] = &["old", "new", "activator"];
 
-/// Why the machine is kept awake.
-const ON_TRIAL: &str = "a system is on trial";
-
 /// The longest that one wait goes without showing the watchdog that we live.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long what asks Nix may take before the watchdog ends it: Nix waits for a garbage collection,
@@ -214,7 +211,7 @@ impl Host for Machine {
             Action::Test => "test",
             Action::Boot => "boot",
         };
-        self.awake.hold(ON_TRIAL);
+        self.awake.hold();
         let checked = switch.checks == PreSwitchChecks::Run;
         let began = clock::monotonic();
         let limits = (checked, switch.limit);
@@ -295,7 +292,7 @@ impl Host for Machine {
     }
 
     fn watch(&mut self, trial: &Trial, side: Side) {
-        self.awake.hold(ON_TRIAL);
+        self.awake.hold();
         self.watching = None;
         self.watching = Some(watch(self.watched(trial, side), &self.wake.0));
     }

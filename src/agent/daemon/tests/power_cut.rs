@@ -90,8 +90,9 @@ fn once(machine: &Shared, case: &str) {
     assert_eq!(machine.realised, [closure("one")], "{case}");
     // What was not kept stays rooted for a while, by the newest deployment of that closure; what
     // was is rooted by the profile.
-    let unkept = rows.iter().filter(|row| row.outcome.as_deref() != Some("kept"));
-    let unkept: BTreeSet<_> = unkept.last().map(|row| DeploymentId(row.id)).into_iter().collect();
+    let mut unkept = rows.iter().filter(|row| row.outcome.as_deref() != Some("kept"));
+    let unkept: BTreeSet<_> =
+        unkept.next_back().map(|row| DeploymentId(row.id)).into_iter().collect();
     assert_eq!(machine.roots, unkept, "{case}");
 }
 
