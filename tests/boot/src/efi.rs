@@ -38,3 +38,39 @@ pub fn text(flash: &[u8], name: &str) -> Option<String> {
         value.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
     Some(String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(state: u8, name: &str, value: &str) -> Vec<u8> {
+        let wide = |text: &str| -> Vec<u8> {
+            text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+        };
+        let (name, value) = (wide(name), wide(value));
+        let mut bytes = vec![0; HEADER_BYTES];
+        bytes[..3].copy_from_slice(&[START[0], START[1], state]);
+        for (at, length) in [(36, name.len()), (40, value.len())] {
+            bytes[at..at + 4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+        }
+        bytes.extend(name);
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0xff);
+        bytes
+    }
+
+    #[test]
+    fn a_variable_that_was_deleted_does_not_count() {
+        let flash = [
+            vec![0xff; 72],
+            record(0x3c, "LoaderEntryOneShot", "old.conf"),
+            record(ADDED, "LoaderEntryDefault", "other.conf"),
+            record(ADDED, "LoaderEntryOneShot", "new.conf"),
+            vec![0xff; 100],
+        ]
+        .concat();
+        assert_eq!(text(&flash, "LoaderEntryOneShot").as_deref(), Some("new.conf"));
+        assert_eq!(text(&flash, "LoaderEntry"), None);
+        assert_eq!(text(&flash[..120], "LoaderEntryOneShot"), None);
+    }
+}

@@ -150,3 +150,50 @@ fn init_of(options: &str) -> Result<String> {
 fn field(text: &str, key: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(' ')?.trim().to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MENU: &str = r#"menuentry "NixOS" --class nixos --unrestricted {
+  linux ($drive1)//k init=/nix/store/a/init quiet
+  initrd ($drive1)//i
+}
+
+submenu "NixOS - All configurations" --class submenu {
+menuentry "NixOS - Configuration 1 (x)" --class nixos {
+  linux ($drive1)//k init=/nix/store/a/init quiet
+}
+
+}
+
+submenu "NixOS - Profile 'trial'" --class submenu {
+menuentry "NixOS - Configuration 2 (x)" --class nixos {
+  linux ($drive1)//k init=/nix/store/c/init quiet
+}
+
+menuentry "NixOS - Configuration 1 (x)" --class nixos {
+  linux ($drive1)//k init=/nix/store/b/init quiet
+}
+
+}
+"#;
+
+    #[track_caller]
+    fn check(armed: &str, once: Option<&str>) {
+        let environment = format!("# GRUB Environment Block\nnext_entry={armed}\n####");
+        let plan = Plan { default: "/nix/store/a".into(), once: once.map(str::to_owned) };
+        assert_eq!(plan_of_grub(MENU, &environment).unwrap(), plan, "{armed}");
+    }
+
+    #[test]
+    fn an_entry_of_grub_is_found_by_titles_and_by_numbers() {
+        check("", None);
+        check("0", Some("/nix/store/a"));
+        check("2>0", Some("/nix/store/c"));
+        check("NixOS - Profile 'trial'>1", Some("/nix/store/b"));
+        check("NixOS - Profile 'trial'>NixOS - Configuration 1 (x)", Some("/nix/store/b"));
+        check("1>NixOS - Configuration 1 (x)", Some("/nix/store/a"));
+        assert!(plan_of_grub(MENU, "next_entry=3>0\n").is_err());
+    }
+}
