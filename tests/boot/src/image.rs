@@ -38,9 +38,22 @@ pub struct Image {
 /// Fails when the machine cannot be installed, or a tool is missing.
 pub fn image(loader: Loader) -> Result<Image> {
     let name = format!("boot-image-{}-{:016x}", loader.word(), state_of_sources()?);
-    let folder = parts::once(&place::folder().join(name), |folder| make(loader, folder))?;
+    let folder = parts::once(&place::folder().join(name), |folder| {
+        clear_old(loader)?;
+        make(loader, folder)
+    })?;
     let text = fs::read_to_string(folder.join("closures.json"))?;
     Ok(Image { loader, folder, closures: serde_json::from_str(&text)? })
+}
+
+/// Removes the images of earlier builds, each some 700 MB; one of the last hour may be in use.
+fn clear_old(loader: Loader) -> Result<()> {
+    run::shell(&format!(
+        "find '{}' -maxdepth 1 -type d -name 'boot-image-{}-*' -mmin +60 -exec rm -rf {{}} +",
+        place::folder().display(),
+        loader.word()
+    ))?;
+    Ok(())
 }
 
 /// A closure, what its commit changes, and what its boot is meant to do.
