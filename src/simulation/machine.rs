@@ -467,10 +467,10 @@ impl Machine {
             Fault::Kill => {}
             Fault::PowerCut => return Some(Gone::Powerless),
             Fault::Fails | Fault::Hangs => {
-                // A trial ends in spite of it; the agent would try for ever.
+                // A trial ends in spite of it; the agent, or the last write, would try for ever.
                 let left = match (fault, of_trial) {
-                    (Fault::Fails, true) => u32::MAX,
-                    (Fault::Fails, false) => 3,
+                    (Fault::Fails, true) if place != Place::Ended => u32::MAX,
+                    (Fault::Fails, _) => 3,
                     _ => 1,
                 };
                 self.ailing = Some(Ailing { place, fault, left });
