@@ -241,6 +241,10 @@ pub fn at_the_end(machine: &Machine) {
     let Some(tip) = machine.branch.last().map(|tip| &machine.remote[tip].closure) else { return };
     if machine.health(tip).is_good() && !laws.convicted.contains(tip) && !laws.record_lost {
         let row = machine.history.as_ref().unwrap().deployment(None).unwrap();
+        // That is said, and waits for a person.
+        if row.as_ref().is_some_and(|row| row.reason.as_deref() == Some("no-way-back")) {
+            return;
+        }
         let end = row.map(|row| format!("{:?} {:?}", row.outcome, row.reason));
         assert!(running == tip, "good {} was not deployed in the end: {end:?}", letter(tip));
     }

@@ -469,7 +469,9 @@ impl Machine {
             Fault::Fails | Fault::Hangs => {
                 // A trial ends in spite of it; the agent, or the last write, would try for ever.
                 let left = match (fault, of_trial) {
-                    (Fault::Fails, true) if place != Place::Ended => u32::MAX,
+                    (Fault::Fails, true) if ![Place::Requested, Place::Ended].contains(&place) => {
+                        u32::MAX
+                    }
                     (Fault::Fails, _) => 3,
                     _ => 1,
                 };
