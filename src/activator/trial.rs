@@ -212,8 +212,9 @@ fn after(phase: Phase, done: Done, now: Duration, policy: &Policy) -> Phase {
         (Phase::Keeping { tries }, Done::Keep(kept)) => after_keep(tries, kept),
         (Phase::Unkeeping { tries, then }, Done::Unkeep(undone)) => match undone {
             Err(_) if tries + 1 < TRIES => Phase::Unkeeping { tries: tries + 1, then },
+            Ok(()) => after_unkeep(then, now, policy),
             // Going on all the same: the old system is what has to run in the end.
-            Ok(()) | Err(_) => after_unkeep(then, now, policy),
+            Err(why) => after_unkeep(then.not_undone(&why), now, policy),
         },
         (Phase::Reverting { cause, tries, rebooted }, Done::Revert(end, system)) => {
             match switched::brought_back(end, system) {

@@ -129,6 +129,9 @@ async fn fetch(
     let verifying = world.machine.borrow_mut().ails(Place::Verifying);
     let mut machine = world.machine.borrow_mut();
     machine.fetched = true;
+    if verifying.is_some() {
+        machine.laws.rewritten.insert(commit.clone());
+    }
     let of = &machine.remote[&commit];
     let known = base.as_ref().is_some_and(|b| *b == commit || of.ancestors.contains(b));
     let lineage = Lineage {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::activator::record::Trial;
 use crate::activator::trial::phase::{Mark, Phase};
 use crate::handover::report;
+use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Outcome, Phase as Public};
 use crate::model::event::EventKind;
 use crate::model::store_path::StorePath;
@@ -24,6 +25,8 @@ pub struct Laws {
     may_be_default: BTreeSet<StorePath>,
     /// What the activator refuses, and nobody unblocked.
     convicted: BTreeSet<StorePath>,
+    /// Tips that Git said do not descend from the mark, because of a fault of ours.
+    pub rewritten: BTreeSet<CommitId>,
     /// Closures whose `web` was red before their trial, on another system.
     excused: BTreeSet<StorePath>,
     /// What was done to the trial of a closure that may be held against it.
@@ -50,6 +53,7 @@ impl Laws {
             reached: BTreeMap::new(),
             may_be_default: BTreeSet::from([old]),
             convicted: BTreeSet::new(),
+            rewritten: BTreeSet::new(),
             excused: BTreeSet::new(),
             blame: BTreeMap::new(),
             on_trial: None,
@@ -235,9 +239,18 @@ pub fn at_the_end(machine: &Machine) {
     if laws.meddled || laws.alarmed || stranded {
         return;
     }
+    let said = machine.history.as_ref().unwrap().deployment(None).unwrap();
+    if said.is_some_and(|row| row.message.contains("could not be led back")) {
+        // An operator has to, and was told how; what boots is what runs all the same.
+        return assert_eq!(machine.running, machine.loader.now);
+    }
     let (running, profile) = (&machine.running, machine.default_of_profile());
     let all = (letter(running), letter(&profile), letter(&machine.loader.now));
     assert!(running == &profile && running == &machine.loader.now, "not the same: {all:?}");
+    // What Git said of a tip once is not asked again: a history does not change.
+    if machine.branch.last().is_some_and(|tip| laws.rewritten.contains(tip)) {
+        return;
+    }
     let Some(tip) = machine.branch.last().map(|tip| &machine.remote[tip].closure) else { return };
     if machine.health(tip).is_good() && !laws.convicted.contains(tip) && !laws.record_lost {
         let row = machine.history.as_ref().unwrap().deployment(None).unwrap();

@@ -469,6 +469,8 @@ impl Machine {
             Fault::Fails | Fault::Hangs => {
                 // A trial ends in spite of it; the agent, or the last write, would try for ever.
                 let left = match (fault, of_trial) {
+                    // After three tries it waits for somebody to reboot.
+                    (Fault::Fails, true) if place == Place::Armed => 2,
                     (Fault::Fails, true) if ![Place::Requested, Place::Ended].contains(&place) => {
                         u32::MAX
                     }

@@ -278,7 +278,7 @@ fn there_are_enough_cases_and_each_is_another() {
     assert!(all.len() >= 120, "{}", all.len());
     for place in Place::ALL {
         let rows = all.iter().filter(|case| case.place == *place).count();
-        assert!(rows >= 12, "{} has {rows} cases", place.name());
+        assert!(rows >= 20, "{} has {rows} cases", place.name());
     }
     let steps: BTreeSet<_> = STEPS_OF_TRIAL.iter().map(place_of).collect();
     assert!(steps.iter().all(|place| all.iter().any(|case| case.place == *place)));

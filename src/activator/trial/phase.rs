@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::model::deployment::{Outcome, Phase as Public};
 use crate::model::failure::{Failure, Reason};
 
+/// What leads profile and boot default back where we could not.
+const LED_BACK_BY_HAND: &str = "`nix-env -p /nix/var/nix/profiles/system --set \
+    \"$(readlink -f /run/current-system)\"`, then \
+    `/run/current-system/bin/switch-to-configuration boot`";
+
 /// Where a trial stands. This is what the record holds.
 ///
 /// Times are of the monotonic clock of the boot that wrote them; nothing reads them after another
@@ -190,6 +195,20 @@ pub enum Then {
     Recheck(Cause),
     /// Nothing more.
     End(End),
+}
+
+impl Then {
+    /// Says what an operator has to put right: profile or boot default could not be led back.
+    pub fn not_undone(mut self, why: &str) -> Then {
+        let failure = match &mut self {
+            Then::Revert(cause) | Then::Recheck(cause) => &mut cause.failure,
+            Then::End(end) => &mut end.failure,
+        };
+        failure.message =
+            format!("{}; the system profile could not be led back: {why}", failure.message);
+        failure.hint = Some(LED_BACK_BY_HAND.to_owned());
+        self
+    }
 }
 
 /// What kind of verdict brings the old system back; blame depends on it.

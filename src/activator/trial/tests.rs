@@ -289,6 +289,10 @@ fn undoing_goes_on_to_the_revert_also_when_it_fails() {
     let reverting = "reverting 0 NotKept bootloader rebooted=false";
     assert_eq!(next(2, Err("full".to_owned())), reverting);
     assert_eq!(next(0, Ok(())), reverting);
+    let Then::Revert(said) = then().not_undone("no `nix-env`") else { panic!() };
+    let words = "; the system profile could not be led back: no `nix-env`";
+    assert!(said.failure.message.ends_with(words), "{}", said.failure.message);
+    assert!(said.failure.hint.unwrap().starts_with("`nix-env -p /nix/var/nix/profiles/system"));
 }
 
 #[track_caller]
