@@ -27,5 +27,6 @@ pub mod control;
 pub mod effects;
 pub mod handover;
 pub mod model;
-#[cfg(all(test, feature = "activator", feature = "agent"))]
+#[cfg(test)]
+#[cfg(all(feature = "activator", feature = "agent"))]
 mod simulation;

@@ -246,6 +246,7 @@ fn settings(window: u64) -> Settings {
 
 impl Machine {
     /// Makes a machine that runs `a`, with a window of so many seconds.
+    #[expect(clippy::too_many_lines, reason = "a line for each field")]
     pub fn new(seed: u64, window: u64) -> Machine {
         let old = path('a');
         let history = History::forgotten(1000).unwrap();
