@@ -5,6 +5,7 @@ use crate::agent::history::{Entry, Row};
 use crate::agent::host::Host;
 use crate::agent::policy::gates::{self, GateKind};
 use crate::agent::rollout::advance::advance;
+use crate::agent::rollout::seen::Insist;
 use crate::agent::rollout::{Deployment, Seen, Stage, Step, by_hand, decide, record, trial};
 use crate::model::deployment::{DeploymentId, Phase};
 use crate::model::event::EventKind;
@@ -108,11 +109,17 @@ impl<H: Host> Agent<H> {
             working: self.work.as_ref().map(|work| work.id),
             paused: known.paused.clone(),
             drift_answered: known.drift_answered.clone(),
-            insist: self.insist,
+            insist: self.insisted(),
             nix_tried: self.nix.is_some(),
             profile_stands_ms: self.host.now().boottime_ms.saturating_sub(self.profile_since_ms),
             world: self.world.clone(),
         }
+    }
+
+    /// Who asked for a run asked for the tip: what was seen before its poll is not tried for that.
+    fn insisted(&self) -> Insist {
+        let polled = self.run_now.iter().any(|waits| waits.polled.is_some());
+        Insist { now: self.insist.now && polled, ..self.insist }
     }
 
     /// What Git said is not stored: it is asked again after a restart.

@@ -129,6 +129,21 @@ fn run_now_is_answered_with_the_deployment_that_its_poll_began() {
 }
 
 #[test]
+fn run_now_tries_the_tip_that_its_poll_finds_and_not_the_one_before() {
+    let machine = Machine::new();
+    let broken = Failure::new(Reason::EVALUATION_FAILED, "a typo");
+    machine.borrow_mut().push('a', "one").evaluation = Behaves::Fails(broken);
+    live(&machine, async |person, machine| {
+        until(&machine, |m| m.evaluated.len() == 1).await;
+        seconds(5).await;
+        machine.borrow_mut().push('b', "two");
+        assert_eq!(person.orders(Ask::RunNow(RunNow::default())).await, Some(2));
+        until(&machine, |m| m.profile == Some(closure("two"))).await;
+    });
+    assert_eq!(outcomes(&machine), ["a failed evaluation-failed", "b kept healthy"]);
+}
+
+#[test]
 fn run_now_does_not_wait_for_a_pause_between_retries_but_for_an_unblock() {
     let machine = Machine::new();
     let broken = Failure::new(Reason::EVALUATION_FAILED, "a typo");
