@@ -512,10 +512,16 @@ fn a_report_that_cannot_be_written_stops_no_way_back() -> Result<()> {
     host.sh("rm -r /run/autodeploy-activate; touch /run/autodeploy-activate")?;
     host.sh("systemctl start autodeploy-activate")?;
     wait_until("the old system", SOON, || Ok(host.running_system()? == world.first_toplevel))?;
-    assert_settled_on(&world, &world.first_toplevel)?;
+    // The trial stays until it could say how it ended: nobody would ever learn of it otherwise.
+    wait_until("the word that it cannot be said", SOON, || {
+        let told = "journalctl -q -o cat -t autodeploy-activate -g 'could not write how the trial'";
+        Ok(!host.run(told)?.stdout.is_empty())
+    })?;
+    ensure!(host.profile()?.toplevel == world.first_toplevel);
+    ensure!(host.boot_default()?.toplevel == world.first_toplevel);
     host.sh("rm /run/autodeploy-activate")?;
     assert_end(&end(&world, 1)?, "interrupted/activator-restarted retry=true");
-    Ok(())
+    assert_settled_on(&world, &world.first_toplevel)
 }
 
 #[test]
@@ -600,6 +606,8 @@ fn what_is_no_request_is_taken_away_and_nothing_happens() -> Result<()> {
             Ok(world.host.run("ls /run/autodeploy/request.json")?.code() != 0)
         })?;
     }
+    // Where no single boot can be armed.
+    world.host.sh("touch /boot/no-efi")?;
     let wrong = built(&world, "reboot", |infra| infra.set("kernel", "another kernel\n"))?;
     ask(&world, 1, &wrong)?;
     assert_end(&end(&world, 1)?, "failed/reboot-needed retry=false");
