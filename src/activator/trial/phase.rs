@@ -204,9 +204,13 @@ impl Then {
             Then::Revert(cause) | Then::Recheck(cause) => &mut cause.failure,
             Then::End(end) => &mut end.failure,
         };
-        failure.message =
-            format!("{}; the system profile could not be led back: {why}", failure.message);
-        failure.hint = Some(LED_BACK_BY_HAND.to_owned());
+        let said = &failure.message;
+        failure.message = format!("{said}; profile or boot default could not be led back: {why}");
+        let by_hand = LED_BACK_BY_HAND.to_owned();
+        failure.hint = Some(match failure.hint.take() {
+            Some(hint) => format!("{hint}; {by_hand}"),
+            None => by_hand,
+        });
         self
     }
 }

@@ -606,13 +606,7 @@ fn what_is_no_request_is_taken_away_and_nothing_happens() -> Result<()> {
             Ok(world.host.run("ls /run/autodeploy/request.json")?.code() != 0)
         })?;
     }
-    // Where no single boot can be armed.
-    world.host.sh("touch /boot/no-efi")?;
-    let wrong = built(&world, "reboot", |infra| infra.set("kernel", "another kernel\n"))?;
-    ask(&world, 1, &wrong)?;
-    assert_end(&end(&world, 1)?, "failed/reboot-needed retry=false");
     let gone = built(&world, "gone", |infra| {
-        infra.unset("kernel");
         infra.unset("etc/autodeploy/config.toml");
         Ok(())
     })?;
