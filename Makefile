@@ -80,4 +80,4 @@ MUTANTS ?= 0/1
 mutants:
 	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is missing: cargo install --locked cargo-mutants'; exit 1; }
 	mkdir -p target/mutants/$(subst /,-of-,$(MUTANTS))
-	$(CARGO) mutants --shard $(MUTANTS) --jobs 1 --output target/mutants/$(subst /,-of-,$(MUTANTS)) -- --lib
+	$(CARGO) mutants --shard $(MUTANTS) --jobs 1 --output target/mutants/$(subst /,-of-,$(MUTANTS))

@@ -21,6 +21,7 @@ pub mod command;
 pub mod conduct;
 pub mod host;
 pub mod judgement;
+pub mod rebuilt;
 pub mod record;
 pub mod report;
 pub mod request;

@@ -125,7 +125,7 @@ fn trial(config: &Path) -> anyhow::Result<()> {
     let (settings, _) = settings(config).map_err(anyhow::Error::msg)?;
     let directory = settings.paths.activator_state_dir.clone();
     let _lock = service::lock_for_trial(&directory, &asked_to_end)?;
-    let record = service::load(&directory);
+    let record = service::load(&settings);
     let whole = record.trial.as_ref().map(|trial| trial.whole.clone()).unwrap_or_default();
     conduct(&mut Machine::new(settings, asked_to_end, whole), record);
     Ok(())

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 
 use crate::activator::conduct::event_of;
 use crate::activator::host::real::{self, RUNNING};
-use crate::activator::record::{self, Record, Trial};
+use crate::activator::record::{Record, Trial};
 use crate::activator::report::Loader;
 use crate::activator::request::{Closure, Facts, grant, is_repeat};
 use crate::activator::trial::phase::{End, Phase};
@@ -27,11 +27,14 @@ use crate::handover::request::Request;
 use crate::model::event::EventKind;
 
 mod arrivals;
+mod reading;
 mod unit;
 mod whole;
 
 pub use arrivals::{Next, stand_by};
 use arrivals::{take, take_announcement};
+pub use reading::load;
+use reading::{UNREADABLE, look_at};
 use unit::{is_on, real_path, start_trial};
 use whole::{ask_whether_whole, note_whole};
 
@@ -40,9 +43,6 @@ const LOCK: &str = "lock";
 
 /// After a request that cannot be taken away: the path unit would start us again at once.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// How the warning about a record that was set aside begins; only that one is kept in the record.
-const UNREADABLE: &str = "the activator's record";
 
 /// How long the service waits for the lock of a trial that is just ending.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ fn go_on(
         refuse_while_on(request.as_ref(), &look_at(directory));
         return Ok(());
     };
-    let mut record = load(&paths.activator_state_dir);
+    let mut record = load(settings);
     record.warnings.retain(|warning| warning.starts_with(UNREADABLE));
     record.warnings.extend(warnings.iter().cloned());
     match (record.unfinished().is_some(), request) {
@@ -174,62 +174,6 @@ pub fn lock_for_trial(directory: &Path, asked_to_end: &AskedToEnd) -> Result<Loc
         let path = path.display();
         format!("somebody holds `{path}`, so the trial cannot go on; `fuser -v {path}` shows who")
     })
-}
-
-/// Reads the record for a look; what cannot be read is left to whoever holds the lock.
-fn look_at(directory: &Path) -> Record {
-    let bytes = files::read_limited(&directory.join(record::FILE), record::LARGEST_BYTES);
-    bytes.ok().flatten().and_then(|bytes| record::parse(&bytes).ok()).unwrap_or_default()
-}
-
-/// Reads the record; what cannot be read is set aside and said.
-pub fn load(directory: &Path) -> Record {
-    let path = directory.join(record::FILE);
-    let unreadable = match files::read_limited(&path, record::LARGEST_BYTES) {
-        Ok(None) => return Record::default(),
-        Ok(Some(bytes)) => match record::parse(&bytes) {
-            Ok(record) => return record,
-            Err(unreadable) => unreadable.0,
-        },
-        Err(error) => format!("{error:#}"),
-    };
-    let aside = match files::set_aside(&path) {
-        Ok(aside) => format!("is kept as `{}`", aside.display()),
-        Err(error) => format!("could not be set aside: {error:#}"),
-    };
-    let mut message = format!(
-        "{UNREADABLE} `{}` was unreadable and {aside}: {unreadable}; \
-                 `df -h` and `journalctl -k -p err` show a full or failing disk",
-        path.display()
-    );
-    message.push_str(&disagreement());
-    tell(EventKind::RecordUnreadable, About::default(), &message);
-    let record = Record { warnings: vec![message], ..Record::default() };
-    // Kept, so that it is said until a deployment was kept.
-    if let Err(error) = real::save(directory, &record) {
-        tell(EventKind::ActivatorFailed, About::default(), &format!("{error:#}"));
-    }
-    record
-}
-
-/// Without a record nothing is moved; a person is told if what runs is not what boots.
-fn disagreement() -> String {
-    let running = profile::store_path(Path::new(RUNNING)).ok();
-    let system = profile::store_path(Path::new("/nix/var/nix/profiles/system")).ok();
-    let default = bootloader::default();
-    let shown = |path: &Option<crate::model::store_path::StorePath>| {
-        path.as_ref().map_or_else(|| "unknown".to_owned(), |path| format!("`{path}`"))
-    };
-    match running == system && (default.is_none() || default == running) {
-        true => "; what runs is what boots".to_owned(),
-        false => format!(
-            "; it runs {}, the profile is {}, the boot default is {}: \
-             `nixos-rebuild switch` by hand makes them agree",
-            shown(&running),
-            shown(&system),
-            shown(&default)
-        ),
-    }
 }
 
 /// Grants or refuses, and records either.

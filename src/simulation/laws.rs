@@ -154,7 +154,10 @@ impl Laws {
         match &trial.phase {
             Phase::Switching | Phase::Arming { tries: 0 } => self.switches(trial),
             // A person has allowed it: nothing proves what the next boot starts.
-            Phase::Staging { .. } => self.wanted(&new),
+            Phase::Staging { .. } => {
+                self.wanted(&new);
+                self.excuses(&new);
+            }
             Phase::Keeping { tries: 0 } => self.keeps(trial, health, green_for),
             Phase::Ended(end) => {
                 let steps = trial.steps.iter().map(|step| step.phase.clone()).collect();

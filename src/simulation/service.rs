@@ -3,6 +3,7 @@
 
 use crate::activator::conduct::event_of;
 use crate::activator::host::Host;
+use crate::activator::rebuilt;
 use crate::activator::record::{self, Record, Trial};
 use crate::activator::report;
 use crate::activator::request::{Closure, Facts, grant, is_repeat};
@@ -11,6 +12,7 @@ use crate::activator::trial::unrecorded;
 use crate::effects::journal::About;
 use crate::handover::request::Request;
 use crate::model::event::EventKind;
+use crate::model::generation::Generation;
 use crate::simulation::root::Root;
 
 impl Root<'_> {
@@ -54,11 +56,23 @@ impl Root<'_> {
             Some(Ok(record)) => return record,
             Some(Err(unreadable)) => unreadable.0,
         };
+        let at = self.world.wall();
         let mut machine = self.machine();
         machine.aside += 1;
         machine.trial_place = None;
         let message = format!("the activator's record was unreadable: {unreadable}");
-        let record = Record { warnings: vec![message], ..Record::default() };
+        let report = machine.report.as_deref().cloned();
+        let path = "/nix/var/nix/profiles/system".into();
+        let old =
+            Generation { number: machine.profile.now, toplevel: machine.default_of_profile() };
+        let standing = rebuilt::Standing {
+            running: Some(machine.running.clone()),
+            profile: Some(record::Profile { name: "system".to_owned(), path, old }),
+            boot_id: format!("boot-{}", machine.boots),
+            at,
+        };
+        let rebuilt = report.map(|report| rebuilt::record(report, standing, &machine.settings));
+        let record = Record { warnings: vec![message], ..rebuilt.unwrap_or_default() };
         if !machine.state_is_refused(true, self.world.now()) {
             machine.record = serde_json::to_vec(&record).ok();
         }

@@ -175,6 +175,7 @@ impl Fake {
     /// time.
     fn changed(&mut self) {
         self.effects += 1;
+        assert!(self.effects < 10_000, "it does not end");
         self.hold();
         if self.cut_after == Some(self.effects) {
             // Without the panic hook: a power cut says nothing.
@@ -526,6 +527,7 @@ impl Host for Fake {
 
     fn wait(&mut self, at_most: Duration) {
         self.now += at_most;
+        assert!(self.now < Duration::from_secs(30 * 86_400), "it does not end");
         if self.armed.is_some()
             && let Some(happens) = self.once_armed.take()
         {
