@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::activator::judgement::Judgement;
 use crate::activator::trial::Policy;
 use crate::activator::trial::phase::{End, Mark, Phase, Way};
 use crate::activator::trial::seen::System;
@@ -21,6 +20,10 @@ use crate::model::deployment::Kind;
 use crate::model::failure::Reason;
 use crate::model::generation::Generation;
 use crate::model::store_path::StorePath;
+
+mod proof;
+
+pub use proof::{Baseline, Boot, Profile, Proof};
 
 /// The file's name in `paths.activator_state_dir`.
 pub const FILE: &str = "trial.json";
@@ -94,6 +97,9 @@ pub struct Trial {
     /// How the system on trial comes to run, and goes.
     #[serde(default)]
     pub way: Way,
+    /// The switch ended with 4: some unit failed, and perhaps the activation before it.
+    #[serde(default)]
+    pub may_hide_a_failure: bool,
     /// What the baseline proved; `None` before.
     #[serde(default)]
     pub proof: Option<Proof>,
@@ -114,59 +120,6 @@ pub struct Trial {
     /// Fields of a newer release.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
-}
-
-/// All that is needed to judge and to go back, written before anything is switched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
-    /// The machine before the switch.
-    pub baseline: Baseline,
-    /// What decides.
-    pub judgement: Judgement,
-    /// The profiles that keeping moves, each with what it led to. One so far.
-    pub profiles: Vec<Profile>,
-    /// What only a boot can try; `None` where a switch does.
-    #[serde(default)]
-    pub boot: Option<Boot>,
-}
-
-/// Why a closure has to be booted, and whether that can be tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Boot {
-    /// What of it only a boot changes.
-    pub reasons: Vec<String>,
-    /// Whether one boot of it can be armed; otherwise it may go ahead all the same.
-    pub provable: bool,
-}
-
-/// The machine before the switch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Baseline {
-    /// What `/run/current-system` led to.
-    pub running: StorePath,
-    /// Units that were failed, or restarting in a loop.
-    #[serde(default)]
-    pub failed_units: Vec<String>,
-    /// Units that were active.
-    #[serde(default)]
-    pub active_units: Vec<String>,
-    /// Whether there was a default route.
-    #[serde(default)]
-    pub default_route: bool,
-    /// Whether there was a resolver.
-    #[serde(default)]
-    pub resolver: bool,
-}
-
-/// A profile, and where it led before the trial.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Profile {
-    /// `system`
-    pub name: String,
-    /// The profile's link.
-    pub path: PathBuf,
-    /// Number and path before the trial.
-    pub old: Generation,
 }
 
 /// Why a record cannot be used.
@@ -217,6 +170,7 @@ impl Trial {
             phase,
             whole: Vec::new(),
             way: Way::Switch,
+            may_hide_a_failure: false,
             proof: None,
             steps: vec![step],
             checks: Vec::new(),
@@ -320,6 +274,7 @@ impl Record {
             last_resort: if may_reboot { LastResort::Reboot } else { LastResort::Alarm },
             strikes: count.map_or(0, |count| count.strikes),
             acquittals: count.map_or(0, |count| count.acquittals),
+            may_hide_a_failure: trial.may_hide_a_failure,
         }
     }
 

@@ -99,6 +99,17 @@ fn an_unhealthy_closure_is_reverted_with_evidence_and_refused() {
 }
 
 #[test]
+fn a_failed_activation_cannot_hide_behind_a_failed_unit() {
+    let ends =
+        |codes: [i32; 2]| move |fake: &mut Fake| fake.to_new.extend(codes.map(SwitchEnd::Code));
+    let fake = check(ends([4, 2]), &format!("reverted activation-failed: {REVERTED}"));
+    settled(&fake, 'a');
+    let kept = "kept healthy: requested baseline switching watching keeping ended";
+    settled(&check(ends([4, 0]), kept), 'b');
+    settled(&check(ends([4, 4]), kept), 'b');
+}
+
+#[test]
 fn a_forge_outage_acquits_the_closure() {
     let fake = check(|fake| fake.forge_up = false, &format!("reverted environment: {REVERTED}"));
     settled(&fake, 'a');

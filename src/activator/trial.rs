@@ -53,6 +53,8 @@ pub struct Policy {
     pub strikes: u32,
     /// Acquittals that this closure had before.
     pub acquittals: u32,
+    /// The switch ended with 4, behind which an activation that failed can hide.
+    pub may_hide_a_failure: bool,
 }
 
 /// What to do next.
@@ -64,7 +66,7 @@ pub enum Step {
     Wait(Duration),
     /// Root what is needed, prove the way back, look at the machine as it is.
     TakeBaseline,
-    /// `switch-to-configuration test` of the new system.
+    /// `switch-to-configuration test` of the new system; in the window, the same once more.
     Switch,
     /// An entry of its own, armed for one boot; both read back.
     Arm,
@@ -200,6 +202,7 @@ fn after(phase: Phase, done: Done, now: Duration, policy: &Policy) -> Phase {
     match (phase, done) {
         (Phase::Baseline, Done::Baseline(proved)) => after_baseline(proved, now),
         (Phase::Switching, Done::Switch(end, system)) => switched::after_switch(end, system, now),
+        (Phase::Watching { .. }, Done::Switch(end, _)) => switched::after_the_same_again(&end),
         (Phase::Arming { tries }, Done::Arm(armed)) => boot::after_arming(tries, armed),
         (Phase::Armed { tries, .. }, Done::Reboot(asked)) => {
             let tries = tries.saturating_add(1);

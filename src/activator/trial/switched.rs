@@ -82,6 +82,17 @@ pub fn after_switch(end: SwitchEnd, system: System, now: Duration) -> Phase {
     }
 }
 
+/// Says what follows when a healthy system was switched to once more, because the first switch
+/// ended with 4: with every unit in its place only a failed activation is left to be told.
+///
+/// Anything but that says nothing new: it was activated, and is healthy.
+pub fn after_the_same_again(end: &SwitchEnd) -> Phase {
+    match end {
+        SwitchEnd::Code(2) => after_switch(SwitchEnd::Code(2), System::New, Duration::ZERO),
+        _ => Phase::Keeping { tries: 0 },
+    }
+}
+
 /// Says whether the old system was brought back.
 ///
 /// # Errors

@@ -25,6 +25,7 @@ pub(super) fn policy() -> Policy {
         last_resort: LastResort::Reboot,
         strikes: 0,
         acquittals: 0,
+        may_hide_a_failure: false,
     }
 }
 
@@ -237,6 +238,28 @@ fn an_abort_in_the_window_reverts_at_once() {
 fn switched(end: SwitchEnd, system: System, expected: &str) {
     let next = advance(Phase::Switching, Done::Switch(end, system), s(5), &policy());
     assert_eq!(brief(&next), expected);
+}
+
+#[test]
+fn what_may_hide_a_failed_activation_is_switched_to_once_more_before_it_is_kept() {
+    let unsure = Policy { may_hide_a_failure: true, ..policy() };
+    let green = vec![check_of("web", Green, 5)];
+    let watching = Phase::Watching { since: s(0) };
+    let at = |now| Seen { checks: green.clone(), ..seen(now, System::New) };
+    assert_eq!(decide(&watching, &at(64), &unsure), Step::Wait(s(1)));
+    assert_eq!(decide(&watching, &at(65), &unsure), Step::Switch);
+    assert_eq!(decide(&watching, &at(65), &policy()), Step::Enter(Phase::Keeping { tries: 0 }));
+    #[track_caller]
+    fn again(end: SwitchEnd, expected: &str) {
+        let watching = Phase::Watching { since: s(0) };
+        let next = advance(watching, Done::Switch(end, System::New), s(65), &policy());
+        assert_eq!(brief(&next), expected);
+    }
+    again(SwitchEnd::Code(2), "reverting 0 NotSwitched activation-failed rebooted=false");
+    for code in [0, 4, 11, 100] {
+        again(SwitchEnd::Code(code), "keeping 0");
+    }
+    again(SwitchEnd::Signal(9), "keeping 0");
 }
 
 #[test]
@@ -468,7 +491,7 @@ fn ends(start: Phase, found: &Found, policy: &Policy) {
 fn an_impossible_pair_leaves_the_phase_alone() {
     for phase in every_phase() {
         let done = Done::Switch(SwitchEnd::Code(0), System::New);
-        if phase != Phase::Switching {
+        if !matches!(phase, Phase::Switching | Phase::Watching { .. }) {
             assert_eq!(advance(phase.clone(), done, s(0), &policy()), phase);
         }
     }

@@ -31,6 +31,7 @@ pub fn watch(since: Duration, seen: &Seen, policy: &Policy) -> Step {
     // Settled counts up to the deadline, however late this look is.
     let settled = all_green_since(&seen.checks).map(|green| green.max(since) + policy.settle);
     match settled.filter(|settled| *settled <= deadline) {
+        Some(settled) if settled <= seen.now && policy.may_hide_a_failure => Step::Switch,
         Some(settled) if settled <= seen.now => Step::Enter(Phase::Keeping { tries: 0 }),
         Some(settled) => Step::Wait((settled - seen.now).min(LOOK_AGAIN)),
         None if seen.now >= deadline => {

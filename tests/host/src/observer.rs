@@ -109,10 +109,18 @@ fn leads_to(link: &Path) -> Result<String> {
 
 fn loader_default(host: &Host) -> Result<String> {
     let path = host.outside("/boot/loader/loader.conf");
-    let text = fs::read_to_string(path).context("lost: no loader.conf")?;
-    let name = text.lines().find_map(|line| line.strip_prefix("default "));
-    let name = name.context("lost: loader.conf names no default")?.trim();
-    let entries = host.loader_entries()?;
-    let entry = entries.iter().find(|entry| entry.name == name);
-    Ok(entry.with_context(|| format!("lost: the default `{name}` is not there"))?.toplevel.clone())
+    let read = || fs::read_to_string(&path).context("lost: no loader.conf");
+    let mut text = read()?;
+    loop {
+        let name = text.lines().find_map(|line| line.strip_prefix("default "));
+        let name = name.context("lost: loader.conf names no default")?.trim();
+        let entries = host.loader_entries()?;
+        if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
+            return Ok(entry.toplevel.clone());
+        }
+        // Two files cannot be read at once: another default may have been written in between.
+        let now = read()?;
+        ensure!(now != text, "lost: the default `{name}` is not there");
+        text = now;
+    }
 }
