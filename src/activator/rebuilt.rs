@@ -1,13 +1,14 @@
 //! PURE: what the public report still says when the record itself cannot be read.
 //!
 //! The report is root's own, lies on tmpfs and is written after each record, so a damaged disk
-//! spares it, and it is of this boot. It may be older than the record by one phase: what is taken
-//! from it only ever goes back.
+//! spares it, and it is of this boot. It may be older than the record by one phase: what was going
+//! forward goes back, and what was being finished is done again, as after a crash.
 
 use crate::activator::judgement::Judgement;
 use crate::activator::record::{Baseline, Profile, Proof, Record, Trial};
 use crate::activator::trial::boot::go_back;
-use crate::activator::trial::phase::{Cause, Way};
+use crate::activator::trial::ending;
+use crate::activator::trial::phase::{Cause, Phase, Then, Way};
 use crate::config::settings::{LastResort, Reboot, Settings};
 use crate::handover::VERSION;
 use crate::handover::report::{self, Report};
@@ -28,38 +29,60 @@ pub struct Standing {
     pub at: String,
 }
 
-/// Returns what ran before the trial that the report is about, if that trial has to be led back:
-/// it was on, its closure runs, and nothing of it is a default yet.
-pub fn to_bring_back<'it>(report: &'it Report, standing: &Standing) -> Option<&'it StorePath> {
-    let trial = report.trial.as_ref().filter(|trial| trial.outcome.is_none())?;
-    let profile = standing.profile.as_ref()?;
-    let runs = standing.running.as_ref() == Some(&trial.toplevel);
-    let proved = profile.old.toplevel == trial.toplevel;
-    trial.ran_before.as_ref().filter(|old| runs && !proved && **old != trial.toplevel)
+/// Where a trial stands that the report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It runs, and is no default.
+    Running,
+    /// It runs and is the profile's, because it was being kept.
+    BeingKept,
+    /// It is the profile's, and was not being kept.
+    InTheProfile,
 }
 
-/// Puts a record together: what was refused and kept, and the trial on its way back.
+impl Left {
+    fn of(trial: &report::Trial, standing: &Standing) -> Option<Left> {
+        let (old, profile) = (trial.ran_before.as_ref()?, standing.profile.as_ref()?);
+        let runs = |system| standing.running.as_ref() == Some(system);
+        let new = &trial.toplevel;
+        if trial.outcome.is_some() || old == new {
+            return None;
+        }
+        let last = trial.steps.last().map_or("", |step| &step.phase);
+        match profile.old.toplevel == *new {
+            false => runs(new).then_some(Left::Running),
+            // Where the profile led before has to be known, to lead it back.
+            true if trial.old.is_none() => None,
+            true if runs(new) && last == "keeping" => Some(Left::BeingKept),
+            true => (runs(new) || runs(old)).then_some(Left::InTheProfile),
+        }
+    }
+}
+
+/// Returns what ran before the trial that the report is about, if that trial has to be brought to
+/// an end.
+pub fn ran_before<'it>(report: &'it Report, standing: &Standing) -> Option<&'it StorePath> {
+    let trial = report.trial.as_ref()?;
+    Left::of(trial, standing).and(trial.ran_before.as_ref())
+}
+
+/// Puts a record together: what was refused and kept, and the trial on the way to its end.
 ///
 /// `old` is the configuration of what ran before: it says how long a switch may take, and whether
 /// the last resort may be a reboot.
 pub fn record(report: Report, standing: Standing, old: &Settings) -> Record {
-    let back = to_bring_back(&report, &standing).cloned();
-    let trial = report.trial.zip(back);
     Record {
-        trial: trial.and_then(|(trial, ran_before)| led_back(trial, ran_before, standing, old)),
+        trial: report.trial.and_then(|trial| goes_on(trial, standing, old)),
         reverted: report.reverted,
         last_kept: report.last_kept,
         ..Record::default()
     }
 }
 
-fn led_back(
-    trial: report::Trial,
-    ran_before: StorePath,
-    standing: Standing,
-    old: &Settings,
-) -> Option<Trial> {
-    let Standing { profile, boot_id, at, .. } = standing;
+fn goes_on(trial: report::Trial, standing: Standing, old: &Settings) -> Option<Trial> {
+    let left = Left::of(&trial, &standing)?;
+    let Standing { profile, boot_id, at, running } = standing;
+    let (profile, ran_before) = (profile?, trial.ran_before?);
     let was_booted = trial.steps.iter().any(|step| step.phase == "arming");
     let request = Request {
         version: VERSION,
@@ -73,11 +96,16 @@ fn led_back(
         emergency: false,
         unblocked_by: None,
     };
-    let mut led_back = Trial::new(request, boot_id.clone(), trial.started_at);
-    led_back.steps = trial.steps;
-    led_back.checks = trial.checks;
-    led_back.way = if was_booted { Way::Boot } else { Way::Switch };
-    led_back.proof = Some(Proof {
+    let mut on = Trial::new(request, boot_id.clone(), trial.started_at);
+    on.steps = trial.steps;
+    on.checks = trial.checks;
+    on.way = if was_booted { Way::Boot } else { Way::Switch };
+    let old_generation = match left {
+        Left::Running => profile.old,
+        Left::BeingKept | Left::InTheProfile => trial.old?,
+    };
+    let old_runs = running.as_ref() == Some(&ran_before);
+    on.proof = Some(Proof {
         baseline: Baseline {
             running: ran_before,
             failed_units: Vec::new(),
@@ -86,14 +114,24 @@ fn led_back(
             resolver: false,
         },
         judgement: judgement(old),
-        profiles: vec![profile?],
+        profiles: vec![Profile { old: old_generation, ..profile }],
         boot: None,
     });
     let message = "the record of the trial could not be read any more; the report had it";
-    let cause = Cause::interrupted(Failure::new(Reason::RECORD_UNREADABLE, message));
-    let policy = Record::default().policy(&led_back);
-    led_back.enter(go_back(cause, &policy), &boot_id, &at);
-    Some(led_back)
+    let failure = Failure::new(Reason::RECORD_UNREADABLE, message);
+    let policy = Record::default().policy(&on);
+    let next = match left {
+        Left::Running => go_back(Cause::interrupted(failure), &policy),
+        Left::BeingKept => Phase::Keeping { tries: 1 },
+        Left::InTheProfile if old_runs => {
+            Phase::Unkeeping { tries: 0, then: Then::End(ending::dropped(failure)) }
+        }
+        Left::InTheProfile => {
+            Phase::Unkeeping { tries: 0, then: Then::Revert(Cause::interrupted(failure)) }
+        }
+    };
+    on.enter(next, &boot_id, &at);
+    Some(on)
 }
 
 /// Nothing is known of the checks before: the way back is not judged by them.
@@ -117,8 +155,6 @@ mod tests {
     use crate::activator::host::fake;
     use crate::activator::record::tests::{path, request};
     use crate::activator::report;
-    use crate::activator::trial::ending;
-    use crate::activator::trial::phase::Phase;
     use crate::config::lenient;
     use crate::model::generation::Generation;
 
@@ -147,32 +183,38 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(phase: Phase, (running, profile): (char, char), expected: Option<char>) {
-        let report = report_in(phase);
-        let back = to_bring_back(&report, &standing(running, profile)).cloned();
-        assert_eq!(back, expected.map(path));
+    fn check(phase: Phase, (running, profile): (char, char), expected: Option<&str>) {
+        let record = record(report_in(phase), standing(running, profile), &settings());
+        assert_eq!(record.unfinished().map(|trial| trial.phase.name()), expected);
+        let known = record.unfinished().map(|trial| trial.old().clone());
+        assert_eq!(known, expected.map(|_| path('a')));
     }
 
     #[test]
-    fn only_what_runs_unproved_is_led_back() {
+    fn what_is_unproved_goes_back_and_what_was_being_kept_is_kept() {
         let on = || Phase::Watching { since: std::time::Duration::ZERO };
-        check(on(), ('b', 'a'), Some('a'));
-        check(Phase::Switching, ('b', 'a'), Some('a'));
-        // It was being kept, or the old one runs, or somebody else's.
-        check(on(), ('b', 'b'), None);
+        check(on(), ('b', 'a'), Some("reverting"));
+        check(Phase::Switching, ('b', 'a'), Some("reverting"));
+        check(Phase::Keeping { tries: 0 }, ('b', 'a'), Some("reverting"));
+        check(Phase::Keeping { tries: 0 }, ('b', 'b'), Some("keeping"));
+        let unkeeping = || Phase::Unkeeping { tries: 0, then: Then::End(ending::someone_else()) };
+        check(unkeeping(), ('b', 'b'), Some("unkeeping"));
+        check(unkeeping(), ('a', 'b'), Some("unkeeping"));
+        check(Phase::Staging { tries: 0 }, ('a', 'b'), Some("unkeeping"));
+        // Nothing is left to do, or it is somebody else's.
         check(on(), ('a', 'a'), None);
         check(on(), ('c', 'a'), None);
+        check(on(), ('c', 'b'), None);
         check(Phase::Ended(ending::someone_else()), ('b', 'a'), None);
     }
 
     #[test]
-    fn a_trial_that_was_put_together_reverts_and_counts_as_interrupted() {
+    fn the_steps_before_are_kept_and_nothing_is_made_up() {
         let record = record(report_in(Phase::Switching), standing('b', 'a'), &settings());
-        let trial = record.unfinished().unwrap();
-        assert_eq!((trial.phase.name(), trial.old()), ("reverting", &path('a')));
-        assert_eq!(trial.steps.last().unwrap().phase, "reverting");
-        let nothing = record_of_nothing();
-        assert_eq!(nothing.trial, None);
+        let steps: Vec<_> =
+            record.trial.unwrap().steps.iter().map(|step| step.phase.clone()).collect();
+        assert_eq!(steps, ["requested", "switching", "reverting"]);
+        assert_eq!(record_of_nothing().trial, None);
     }
 
     fn record_of_nothing() -> Record {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::activator::record::Trial;
-use crate::activator::trial::phase::{Mark, Phase};
+use crate::activator::trial::phase::{End, Mark, Phase};
 use crate::handover::report;
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Outcome, Phase as Public};
@@ -73,7 +73,7 @@ impl Laws {
     pub fn struck(&mut self, place: Place, fault: Fault) {
         self.weigh(place, fault);
         // Before its phase is written, the trial stands where it stood.
-        if self.on_trial.is_none() && place.is_undecided() {
+        if self.on_trial.is_none() && (place.is_undecided() || place == Place::OnTrial) {
             self.pending = true;
         }
     }
@@ -83,11 +83,17 @@ impl Laws {
             Fault::ClockForward | Fault::ClockBack | Fault::Operator => 0,
             Fault::Fails | Fault::Hangs if Place::Switching == place => 9,
             Fault::Fails | Fault::Hangs if Place::Watching == place => 9,
+            Fault::Fails | Fault::Hangs if Place::OnTrial == place => 9,
             _ => 1,
         };
         if let Some(closure) = self.on_trial.clone() {
             *self.blame.entry(closure).or_default() += weight;
         }
+    }
+
+    /// Something that looks like a closure that does not work goes on while this one is tried.
+    pub fn still_ails(&mut self, toplevel: &StorePath) {
+        *self.blame.entry(toplevel.clone()).or_default() += 9;
     }
 
     /// The power was cut beside a planned fault.
@@ -165,7 +171,7 @@ impl Laws {
                 self.alarmed |= end.outcome == Outcome::RevertFailed;
                 self.meddled |= end.outcome == Outcome::Staged;
                 if end.mark == Mark::Refused {
-                    self.convicts(&new, end.outcome, health);
+                    self.convicts(trial, end, health);
                 }
                 if end.mark == Mark::Cleared {
                     self.blame.remove(&new);
@@ -190,14 +196,16 @@ impl Laws {
         self.may_be_default.insert(new);
     }
 
-    fn convicts(&mut self, new: &StorePath, outcome: Outcome, health: Health) {
+    fn convicts(&mut self, trial: &Trial, end: &End, health: Health) {
+        let (new, outcome) = (&trial.request.toplevel, end.outcome);
         let again = !self.convicted.insert(new.clone());
         assert!(!again || self.record_lost, "{} was convicted twice", letter(new));
         let blame = self.blame.get(new).copied().unwrap_or_default();
         let by_person = outcome == Outcome::Aborted || outcome == Outcome::RevertFailed;
         assert!(
             !health.is_good() || by_person || blame > 1,
-            "a good closure was blocked by the environment alone: {outcome}, blame {blame}"
+            "a good closure was blocked by the environment alone: {outcome}, blame {blame}: {end:?} {:?}",
+            trial.steps.iter().map(|step| &step.phase).collect::<Vec<_>>()
         );
     }
 }
@@ -238,12 +246,14 @@ pub fn at_the_end(machine: &Machine) {
     let over = machine.trial_place.is_none_or(|place| place == Place::Ended);
     assert!(over || laws.unsaved, "a trial is on");
     // Without a record nothing is moved by guess; whoever looks is told so.
-    let stranded = machine.aside > 0 && machine.running != machine.loader.now;
+    let loader = &machine.loader.now;
+    let apart = machine.running != *loader || machine.default_of_profile() != *loader;
+    let stranded = machine.aside_blindly && apart;
     if laws.meddled || laws.alarmed || stranded {
         return;
     }
-    let said = machine.history.as_ref().unwrap().deployment(None).unwrap();
-    if said.is_some_and(|row| row.message.contains("could not be led back")) {
+    let said = machine.history.as_ref().unwrap().newest(1000).unwrap();
+    if apart && said.iter().any(|row| row.message.contains("could not be led back")) {
         // An operator has to, and was told how; what boots is what runs all the same.
         return assert_eq!(machine.running, machine.loader.now);
     }

@@ -163,6 +163,8 @@ pub struct Machine {
     pub history: Option<History>,
     pub history_spoiled: Option<&'static str>,
     pub aside: u32,
+    /// One of them without a report that knows better.
+    pub aside_blindly: bool,
     // The memory: gone with the power.
     pub running: StorePath,
     pub booted: StorePath,
@@ -267,6 +269,7 @@ impl Machine {
             history: Some(history),
             history_spoiled: None,
             aside: 0,
+            aside_blindly: false,
             running: old.clone(),
             booted: old.clone(),
             boots: 1,
@@ -381,6 +384,12 @@ impl Machine {
         let ailing = self.ailing.as_mut().filter(|it| it.place == place && it.left > 0)?;
         ailing.left -= 1;
         Some(ailing.fault)
+    }
+
+    /// Whether what goes wrong now cannot be told from a closure that does not work.
+    pub fn looks_like_a_bad_closure(&self) -> bool {
+        let places = [Place::Switching, Place::Watching, Place::OnTrial];
+        self.ailing.as_ref().is_some_and(|it| it.left > 0 && places.contains(&it.place))
     }
 
     /// Takes the power away: what lies in memory is gone, what was not made durable perhaps.

@@ -199,6 +199,9 @@ impl Host for Root<'_> {
             let Some(trial) = trial else { return Ok(()) };
             let health = machine.health(&trial.request.toplevel);
             let green = machine.green_for.take();
+            if place.is_undecided() && machine.looks_like_a_bad_closure() {
+                machine.laws.still_ails(&trial.request.toplevel);
+            }
             machine.laws.entered(trial, health, green);
             machine.enter(place);
             if place == Place::Ended {

@@ -13,6 +13,7 @@ use crate::effects::journal::About;
 use crate::handover::request::Request;
 use crate::model::event::EventKind;
 use crate::model::generation::Generation;
+use crate::simulation::place::Place;
 use crate::simulation::root::Root;
 
 impl Root<'_> {
@@ -62,6 +63,7 @@ impl Root<'_> {
         machine.trial_place = None;
         let message = format!("the activator's record was unreadable: {unreadable}");
         let report = machine.report.as_deref().cloned();
+        machine.aside_blindly |= report.is_none();
         let path = "/nix/var/nix/profiles/system".into();
         let old =
             Generation { number: machine.profile.now, toplevel: machine.default_of_profile() };
@@ -73,6 +75,10 @@ impl Root<'_> {
         };
         let rebuilt = report.map(|report| rebuilt::record(report, standing, &machine.settings));
         let record = Record { warnings: vec![message], ..rebuilt.unwrap_or_default() };
+        if record.unfinished().is_none() {
+            // What went wrong in that trial is over with it.
+            machine.ailing = machine.ailing.take().filter(|it| it.place == Place::Ended);
+        }
         if !machine.state_is_refused(true, self.world.now()) {
             machine.record = serde_json::to_vec(&record).ok();
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::agent::history::History;
-use crate::simulation::machine::{Machine, letter};
+use crate::simulation::machine::{Health, Machine, letter};
 use crate::simulation::world::World;
 
 /// The story of a world that has come to rest.
@@ -62,11 +62,33 @@ fn blocked(history: &History) -> String {
 /// Whether nobody but a person, or a boot, brings this machine on: its record was lost while a
 /// system ran that cannot be deployed to.
 fn is_stranded(machine: &Machine) -> bool {
-    machine.aside > 0 && machine.loader.now != machine.running
+    machine.aside_blindly && machine.loader.now != machine.running
+}
+
+/// Whether somebody's hands took a trial over and left a system running that nothing can be
+/// deployed to: hands off is what the design says, and they are there.
+fn is_left_by_hands(machine: &Machine) -> bool {
+    let on = machine.report.as_ref().and_then(|report| report.trial.as_ref());
+    let health = machine.health(&machine.running);
+    machine.laws.meddled
+        && machine.loader.now != machine.running
+        && matches!(health, Health::CutsNetwork | Health::BreaksAgent)
+        && on.is_none_or(|trial| trial.outcome.is_some())
+        && machine.schedule.is_empty()
+}
+
+/// Whether a trial is on, as everybody may read.
+pub fn is_on_trial(world: &World) -> bool {
+    let machine = world.machine.borrow();
+    let trial = machine.report.as_ref().and_then(|report| report.trial.as_ref());
+    trial.is_some_and(|trial| trial.outcome.is_none())
 }
 
 /// Whether nothing is on its way any more.
 pub fn is_quiet(world: &World) -> bool {
+    if is_left_by_hands(&world.machine.borrow()) {
+        return true;
+    }
     let Some(status) = world.status() else { return false };
     let machine = world.machine.borrow();
     let tip = machine.branch.last().map(|tip| tip.to_string());

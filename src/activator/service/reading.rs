@@ -47,7 +47,8 @@ pub fn load(settings: &Settings) -> Record {
         path.display()
     );
     match record.unfinished() {
-        Some(_) => message.push_str("; the report says what ran before, and that is brought back"),
+        Some(_) => message
+            .push_str("; the report says what ran before, and the trial is brought to its end"),
         None => message.push_str(&disagreement()),
     }
     tell(EventKind::RecordUnreadable, About::default(), &message);
@@ -74,7 +75,7 @@ fn rebuild(settings: &Settings) -> Record {
     let running = profile::store_path(Path::new(RUNNING)).ok();
     let standing = rebuilt::Standing { running, profile, boot_id, at: clock::now_text() };
     // `/etc` is the new system's by now; what permits is what ran before.
-    let old = rebuilt::to_bring_back(&report, &standing)
+    let old = rebuilt::ran_before(&report, &standing)
         .and_then(|old| closure::configuration(old).ok())
         .and_then(|text| crate::config::lenient(&text, &settings.host).ok());
     let old = old.map_or_else(|| settings.clone(), |(old, _)| old);
