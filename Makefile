@@ -14,7 +14,7 @@ else
 RUN_TESTS := $(CARGO) test
 endif
 
-.PHONY: help demo test test-unit test-host test-boot lint bench soak mutants requirements clean-hosts
+.PHONY: help demo test test-unit test-host test-boot lint bench soak mutants fuzz audit requirements clean-hosts
 
 help:
 	@echo 'make demo         boot a host and watch pushes being kept and reverted'
@@ -25,6 +25,8 @@ help:
 	@echo 'make test-boot    real boot loaders in qemu: boot trials, panics, hangs, power cuts'
 	@echo 'make soak         the long proofs: 100,000 simulated stories, interruptions of booted hosts'
 	@echo 'make mutants      is every line that decides tested? (hours)'
+	@echo 'make fuzz         everything that reads what others wrote, for a minute each: FUZZ_SECONDS=N FUZZ=TARGET'
+	@echo 'make audit        known holes, licences and sources of all dependencies (needs the network)'
 	@echo 'make bench        how small and how fast, as a table and in target/bench/results.json'
 
 requirements:
@@ -42,6 +44,11 @@ lint: requirements
 	$(CARGO) clippy --no-default-features --features activator --bin autodeploy-activate -- --deny warnings
 	$(CARGO) clippy --no-default-features --features client --bin autodeployctl -- --deny warnings
 	$(CARGO) clippy --no-default-features --features agent --bin autodeployd -- --deny warnings
+	@if command -v cargo-deny >/dev/null; then \
+		$(CARGO) deny --offline check bans licenses sources; \
+	else \
+		echo 'cargo-deny is not installed: licences and sources are held by tests/architecture'; \
+	fi
 
 test-unit: requirements
 	$(RUN_TESTS) --package autodeploy
@@ -81,3 +88,15 @@ mutants:
 	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is missing: cargo install --locked cargo-mutants'; exit 1; }
 	mkdir -p target/mutants/$(subst /,-of-,$(MUTANTS))
 	$(CARGO) mutants --shard $(MUTANTS) --jobs 1 --output target/mutants/$(subst /,-of-,$(MUTANTS))
+
+# With the stable toolchain; FUZZ='record control' is two targets, FUZZ_SECONDS is processor time.
+FUZZ_SECONDS ?= 60
+
+fuzz: requirements
+	FUZZ_SECONDS=$(FUZZ_SECONDS) CARGO=$(CARGO) fuzz/run $(FUZZ)
+
+# The advisories are a Git repository on the Internet, which is why `make test` does without.
+audit:
+	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is missing: cargo install --locked cargo-deny'; exit 1; }
+	$(CARGO) deny check
+	$(CARGO) deny --manifest-path fuzz/Cargo.toml check advisories

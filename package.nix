@@ -14,6 +14,8 @@ rustPlatform.buildRustPackage {
       ./clippy.toml
       ./rustfmt.toml
       ./docs
+      # The library's tests hold it against the laws; the fuzzer itself is not built here.
+      ./fuzz/corpus
       ./src
       ./systemd
       ./tests

@@ -12,6 +12,7 @@
 //! | [`agent`] | the unprivileged loop, `autodeployd` | through `effects` |
 //! | [`activator`] | the root part, `autodeploy-activate` | through `effects` |
 //! | [`client`] | `autodeployctl`, a file per command | through `effects` |
+//! | `fuzzing` | what the fuzzer drives, in no program | in memory |
 //!
 //! `docs/architecture.md` says why the walls stand where they do.
 
@@ -25,6 +26,9 @@ pub mod config;
 #[cfg(any(feature = "agent", feature = "client"))]
 pub mod control;
 pub mod effects;
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(all(feature = "activator", feature = "agent"))]
+pub mod fuzzing;
 pub mod handover;
 pub mod model;
 #[cfg(test)]

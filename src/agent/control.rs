@@ -5,10 +5,10 @@
 //! that waits (the poll of `run-now`), or a client that does not read, would stop all others; and
 //! it hangs up on wrong parameters instead of naming them.
 
-mod conversation;
-mod line;
-mod methods;
-mod peer;
+pub(crate) mod conversation;
+pub(crate) mod line;
+pub(crate) mod methods;
+pub(crate) mod peer;
 
 use std::collections::BTreeMap;
 use std::os::unix::net;

@@ -99,13 +99,13 @@ pub fn boot_facts(system: &Path) -> BootFacts {
 }
 
 /// `257` of `<hash>-systemd-257.9`.
-fn major(name: &str) -> Option<String> {
+pub(crate) fn major(name: &str) -> Option<String> {
     let version = name.split_once("systemd-")?.1;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     Some(digits).filter(|digits| !digits.is_empty())
 }
 
-fn inhibitors(text: &str) -> Vec<(String, String)> {
+pub(crate) fn inhibitors(text: &str) -> Vec<(String, String)> {
     let read: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(text).unwrap_or_default();
     read.into_iter().map(|(name, value)| (name, value.to_string())).collect()

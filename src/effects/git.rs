@@ -15,7 +15,7 @@ mod ask;
 mod child;
 mod clone;
 mod fetch;
-mod known_hosts;
+pub(crate) mod known_hosts;
 mod lineage;
 mod local;
 mod says;

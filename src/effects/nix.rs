@@ -4,9 +4,9 @@
 //! does not tell is found out by a second, cheap question, never by reading an error's words. The
 //! one exception is a full disk that is no longer full when we look.
 
-mod installable;
+pub(crate) mod installable;
 pub mod missing;
-mod told;
+pub(crate) mod told;
 mod why;
 
 use std::fs;
@@ -304,7 +304,7 @@ impl Nix {
     }
 }
 
-fn read_resolved(stdout: &[u8], what: &str) -> Result<Resolved, Failure> {
+pub(crate) fn read_resolved(stdout: &[u8], what: &str) -> Result<Resolved, Failure> {
     let unreadable = |cause: String| {
         Failure::new(Reason::EVALUATION_FAILED, format!("{what}: {cause}"))
             .hint("`build.attribute` has to lead to a `config.system.build.toplevel`")

@@ -155,6 +155,16 @@ fn rooms_know_only_those_below_them() {
 }
 
 #[test]
+fn nothing_of_a_program_is_there_for_the_fuzzer() {
+    let outside =
+        |source: &Source| !in_room(&source.path, "fuzzing") && source.path != "src/lib.rs";
+    absent(&["fuzzing"], &[], outside);
+    let manifest = include_str!("../../Cargo.toml");
+    assert!(manifest.contains("\ndefault = [\"agent\", \"activator\", \"client\"]\n"));
+    assert!(manifest.contains("\nfuzzing = []\n"));
+}
+
+#[test]
 fn only_config_knows_defaults_and_the_toml_of_it() {
     absent(&["toml"], &[], |source| source.path != "src/config/document.rs");
 }

@@ -203,14 +203,14 @@ impl SystemdBoot {
     }
 }
 
-fn utf_16(bytes: &[u8]) -> Option<String> {
+pub(crate) fn utf_16(bytes: &[u8]) -> Option<String> {
     let units: Vec<_> =
         bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
     Some(String::from_utf16(&units).ok()?.trim_end_matches('\0').to_owned())
 }
 
 /// The last `default` of `loader.conf`.
-fn configured(text: &str) -> Option<String> {
+pub(crate) fn configured(text: &str) -> Option<String> {
     text.lines().rev().find_map(|line| {
         let (key, value) = line.trim().split_once(char::is_whitespace)?;
         (key == "default").then(|| value.trim().to_owned())
@@ -218,7 +218,7 @@ fn configured(text: &str) -> Option<String> {
 }
 
 /// Matches an entry's file name, with or without `.conf`, against a pattern of `*` and `?`.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     fn glob(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern.first(), name.first()) {
             (None, None) => true,
@@ -241,19 +241,19 @@ fn values<'a>(entry: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
 }
 
 /// The system whose `init` an entry starts.
-fn started_by(entry: &str) -> Option<StorePath> {
+pub(crate) fn started_by(entry: &str) -> Option<StorePath> {
     values(entry, "options").find_map(init)
 }
 
 /// Whether two entries differ in nothing but what people read.
-fn boot_alike(one: &str, other: &str) -> bool {
+pub(crate) fn boot_alike(one: &str, other: &str) -> bool {
     ["linux", "initrd", "options", "devicetree"]
         .iter()
         .all(|key| values(one, key).map(str::trim).eq(values(other, key).map(str::trim)))
 }
 
 /// Whether the name has the counters of automatic boot assessment: `NAME+LEFT[-DONE].conf`.
-fn is_counted(name: &str) -> bool {
+pub(crate) fn is_counted(name: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     name.strip_suffix(".conf").and_then(|name| name.rsplit_once('+')).is_some_and(|(_, count)| {
         let (left, done) = count.split_once('-').unwrap_or((count, "0"));

@@ -70,7 +70,7 @@ impl Nix {
 }
 
 /// Reads the lines that stand before the lists of paths; nothing if one of them cannot be read.
-fn read(text: &str) -> Option<Missing> {
+pub(crate) fn read(text: &str) -> Option<Missing> {
     let mut missing = Missing::default();
     for line in text.lines().filter(|line| !line.starts_with(' ')) {
         if line.contains(" will be built") {
