@@ -87,7 +87,7 @@ pub fn watch(watched: Vec<Watched>, wake: &Sender<()>) -> Watching {
             evidence: vec![Vec::new(); one.checks.len()],
             checks: one.checks,
             busy_since: None,
-            limit: one.limit + GRACE,
+            limit: one.limit.saturating_add(GRACE),
         }));
         let (stop, stopped) = channel();
         watching.slots.push(Arc::clone(&slot));
@@ -137,7 +137,7 @@ impl Slot {
     /// Turns what hangs red.
     fn look(&mut self, now: Duration) {
         let Some(since) = self.busy_since else { return };
-        if now >= since + self.limit {
+        if now >= since.saturating_add(self.limit) {
             for check in &mut self.checks {
                 let message = format!("gave no answer within {} s", self.limit.as_secs());
                 change(check, CheckState::Red, now, message);

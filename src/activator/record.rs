@@ -318,8 +318,8 @@ impl Record {
                     at: at.to_owned(),
                 });
             }
-            Mark::Strike => self.count(&request.toplevel).strikes += 1,
-            Mark::Acquitted => self.count(&request.toplevel).acquittals += 1,
+            Mark::Strike => one_more(&mut self.count(&request.toplevel).strikes),
+            Mark::Acquitted => one_more(&mut self.count(&request.toplevel).acquittals),
             Mark::Refused => self.refuse(Reverted {
                 toplevel: request.toplevel.clone(),
                 commit: request.commit.clone(),
@@ -331,17 +331,19 @@ impl Record {
     }
 
     fn count(&mut self, toplevel: &StorePath) -> &mut Count {
-        let place = match self.counts.iter().position(|count| count.toplevel == *toplevel) {
-            Some(place) => place,
-            None => {
-                keep_newest(&mut self.counts);
-                let toplevel = toplevel.clone();
-                self.counts.push(Count { toplevel, strikes: 0, acquittals: 0 });
-                self.counts.len() - 1
-            }
-        };
+        let known = self.counts.iter().position(|count| count.toplevel == *toplevel);
+        let place = known.unwrap_or_else(|| {
+            keep_newest(&mut self.counts);
+            let toplevel = toplevel.clone();
+            self.counts.push(Count { toplevel, strikes: 0, acquittals: 0 });
+            self.counts.len() - 1
+        });
         &mut self.counts[place]
     }
+}
+
+fn one_more(count: &mut u32) {
+    *count = count.saturating_add(1);
 }
 
 fn keep_newest<T>(list: &mut Vec<T>) {

@@ -177,7 +177,7 @@ fn before_the_switch(phase: &Phase, seen: &Seen) -> Step {
 
 /// Whether a reboot that was asked for may still come.
 pub(in crate::activator::trial) fn is_on_its_way(asked: Option<Duration>, seen: &Seen) -> bool {
-    asked.is_some_and(|asked| seen.now < asked + REBOOT_PATIENCE)
+    asked.is_some_and(|asked| seen.now < asked.saturating_add(REBOOT_PATIENCE))
 }
 
 fn reboot(tries: u8, asked: Option<Duration>, seen: &Seen) -> Step {
@@ -214,7 +214,9 @@ fn after(phase: Phase, done: Done, now: Duration, policy: &Policy) -> Phase {
         (Phase::Staging { tries }, Done::Keep(staged)) => boot::after_staging(tries, staged),
         (Phase::Keeping { tries }, Done::Keep(kept)) => after_keep(tries, kept),
         (Phase::Unkeeping { tries, then }, Done::Unkeep(undone)) => match undone {
-            Err(_) if tries + 1 < TRIES => Phase::Unkeeping { tries: tries + 1, then },
+            Err(_) if tries.saturating_add(1) < TRIES => {
+                Phase::Unkeeping { tries: tries + 1, then }
+            }
             Ok(()) => after_unkeep(then, now, policy),
             // Going on all the same: the old system is what has to run in the end.
             Err(why) => after_unkeep(then.not_undone(&why), now, policy),
@@ -248,7 +250,7 @@ fn after_baseline(proved: Proved, now: Duration) -> Phase {
 fn after_keep(tries: u8, kept: Result<u64, String>) -> Phase {
     match kept {
         Ok(generation) => Phase::Ended(ending::kept(generation)),
-        Err(_) if tries + 1 < TRIES => Phase::Keeping { tries: tries + 1 },
+        Err(_) if tries.saturating_add(1) < TRIES => Phase::Keeping { tries: tries + 1 },
         Err(cause) => Phase::Unkeeping { tries: 0, then: Then::Revert(Cause::bootloader(&cause)) },
     }
 }

@@ -26,7 +26,7 @@ pub fn recheck(
     if !seen.system.is_old() {
         return Step::Enter(Phase::Ended(ending::someone_else()));
     }
-    let over = seen.now >= since + policy.window;
+    let over = seen.now >= since.saturating_add(policy.window);
     if !seen.lost.is_empty() {
         return match over {
             false => wait(since, seen, policy),
@@ -48,7 +48,8 @@ pub fn recheck(
 }
 
 fn wait(since: Duration, seen: &Seen, policy: &Policy) -> Step {
-    Step::Wait((since + policy.window).saturating_sub(seen.now).min(LOOK_AGAIN))
+    let over = since.saturating_add(policy.window);
+    Step::Wait(over.saturating_sub(seen.now).min(LOOK_AGAIN))
 }
 
 fn lost(lost: &[String]) -> Failure {

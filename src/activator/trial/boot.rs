@@ -91,7 +91,9 @@ pub fn after_arming(tries: u8, armed: Result<(), Unarmed>) -> Phase {
     match armed {
         Ok(()) => Phase::Armed { tries: 0, asked: None },
         Err(Unarmed::Impossible(cause)) => Phase::Ended(ending::failed(unarmable(&cause), false)),
-        Err(Unarmed::Failed(_)) if tries + 1 < TRIES => Phase::Arming { tries: tries + 1 },
+        Err(Unarmed::Failed(_)) if tries.saturating_add(1) < TRIES => {
+            Phase::Arming { tries: tries + 1 }
+        }
         Err(Unarmed::Failed(cause)) => Phase::Ended(ending::failed(not_armed(&cause), true)),
     }
 }
@@ -113,7 +115,7 @@ fn not_armed(cause: &str) -> Failure {
 pub fn after_disarming(tries: u8, end: End, disarmed: Result<(), String>) -> Phase {
     match disarmed {
         Ok(()) => Phase::Ended(end),
-        Err(_) if tries + 1 < TRIES => Phase::Disarming { tries: tries + 1, end },
+        Err(_) if tries.saturating_add(1) < TRIES => Phase::Disarming { tries: tries + 1, end },
         Err(cause) => Phase::Ended(ending::not_disarmed(end, &cause)),
     }
 }
@@ -122,7 +124,7 @@ pub fn after_disarming(tries: u8, end: End, disarmed: Result<(), String>) -> Pha
 pub fn after_staging(tries: u8, staged: Result<u64, String>) -> Phase {
     match staged {
         Ok(generation) => Phase::Ended(ending::staged(generation)),
-        Err(_) if tries + 1 < TRIES => Phase::Staging { tries: tries + 1 },
+        Err(_) if tries.saturating_add(1) < TRIES => Phase::Staging { tries: tries + 1 },
         Err(cause) => unstage(&cause),
     }
 }

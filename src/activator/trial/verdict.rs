@@ -27,9 +27,10 @@ pub fn watch(since: Duration, seen: &Seen, policy: &Policy) -> Step {
     if let Some(uid) = seen.aborted_by {
         return Step::Enter(go_back(Cause::aborted(uid), policy));
     }
-    let deadline = since + policy.window;
+    let deadline = since.saturating_add(policy.window);
     // Settled counts up to the deadline, however late this look is.
-    let settled = all_green_since(&seen.checks).map(|green| green.max(since) + policy.settle);
+    let green = all_green_since(&seen.checks);
+    let settled = green.map(|green| green.max(since).saturating_add(policy.settle));
     match settled.filter(|settled| *settled <= deadline) {
         Some(settled) if settled <= seen.now && policy.may_hide_a_failure => Step::Switch,
         Some(settled) if settled <= seen.now => Step::Enter(Phase::Keeping { tries: 0 }),
