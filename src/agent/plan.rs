@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::text::escaped;
+
 pub mod room;
 
 /// What of a system only a boot can change.
@@ -57,7 +59,7 @@ pub fn reboot_reasons(booted: &BootParts, running: &BootParts, target: &BootPart
     }
     for (key, new) in &target.inhibitors {
         if running.inhibitors.get(key).is_some_and(|old| old != new) {
-            add(&format!("the switch inhibitor `{key}` differs"));
+            add(&format!("the switch inhibitor `{}` differs", escaped(key, 60)));
         }
     }
     reasons
@@ -131,6 +133,18 @@ mod tests {
         );
         check(|p| p.inhibitors = BTreeMap::from([("new".to_owned(), "x".to_owned())]), &[]);
         check(|p| p.inhibitors = BTreeMap::new(), &[]);
+    }
+
+    #[test]
+    fn the_name_of_an_inhibitor_drives_no_terminal() {
+        let facts = |value: &str| BootParts {
+            inhibitors: BTreeMap::from([("a\u{1b}[2J".to_owned(), value.to_owned())]),
+            ..parts()
+        };
+        assert_eq!(
+            reboot_reasons(&parts(), &facts("1"), &facts("2")),
+            [r"the switch inhibitor `a\u{1b}[2J` differs"]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::effects::files;
 use crate::model::failure::{Failure, Reason};
 use crate::model::store_path::StorePath;
+use crate::model::text::escaped;
 
 /// No file of a closure that is read here is larger, in bytes.
 const LARGEST: u64 = 4 << 20;
@@ -131,7 +132,7 @@ pub fn needs_boot(booted: &BootFacts, running: &BootFacts, new: &BootFacts) -> V
     let inhibited = new.inhibitors.iter().filter(|(name, value)| {
         running.inhibitors.iter().any(|(known, before)| known == name && before != value)
     });
-    reasons.extend(inhibited.map(|(name, _)| format!("inhibitor `{name}`")));
+    reasons.extend(inhibited.map(|(name, _)| format!("inhibitor `{}`", escaped(name, 60))));
     reasons
 }
 
