@@ -7,5 +7,6 @@ pub mod deployment;
 pub mod event;
 pub mod failure;
 pub mod generation;
+pub mod pattern;
 pub mod store_path;
 pub mod text;

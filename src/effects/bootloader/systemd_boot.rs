@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use super::init;
 use crate::effects::process::Program;
+use crate::model::pattern;
 use crate::model::store_path::StorePath;
 use crate::model::text::escaped;
 
@@ -219,19 +220,8 @@ pub(crate) fn configured(text: &str) -> Option<String> {
 
 /// Matches an entry's file name, with or without `.conf`, against a pattern of `*` and `?`.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    fn glob(pattern: &[u8], name: &[u8]) -> bool {
-        match (pattern.first(), name.first()) {
-            (None, None) => true,
-            (Some(b'*'), _) => {
-                glob(&pattern[1..], name) || (!name.is_empty() && glob(pattern, &name[1..]))
-            }
-            (Some(b'?'), Some(_)) => glob(&pattern[1..], &name[1..]),
-            (Some(one), Some(other)) if one == other => glob(&pattern[1..], &name[1..]),
-            _ => false,
-        }
-    }
     let bare = name.strip_suffix(".conf").unwrap_or(name);
-    [name, bare].iter().any(|name| glob(pattern.as_bytes(), name.as_bytes()))
+    [name, bare].iter().any(|name| pattern::matches(pattern.as_bytes(), name.as_bytes()))
 }
 
 /// The values of a key of an entry.

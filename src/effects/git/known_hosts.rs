@@ -8,6 +8,8 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 
+use crate::model::pattern::matches;
+
 /// What is said of a key that a host presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -122,29 +124,6 @@ fn is_hash_of(salt: &str, hash: &str, name: &str) -> bool {
         signer.sign_to_vec()
     };
     matches!((computed(), decode_block(hash)), (Ok(computed), Ok(hash)) if computed == hash)
-}
-
-/// `*` is any text, `?` any character. Linear in the text for each `*`, whatever the pattern.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == text[t] => (p, t) = (p + 1, t + 1),
-            _ => match &mut star {
-                Some((at, from)) => {
-                    *from += 1;
-                    (p, t) = (*at + 1, *from);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]
