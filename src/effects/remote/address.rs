@@ -69,8 +69,7 @@ impl Address {
             Some(port) => port.parse().ok()?,
             None => default_port(tls),
         };
-        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        let usable = !host.is_empty() && plain(host) && plain(path) && !path.contains(['?', '#']);
+        let usable = !host.is_empty() && is_plain(host) && is_path(path);
         usable.then(|| Address {
             tls,
             host: host.to_ascii_lowercase(),
@@ -106,9 +105,10 @@ impl Address {
             return Err(refused("does not lead to a repository"));
         };
         let target = match repository.starts_with('/') && !repository.starts_with("//") {
-            true => {
-                Some(Address { path: repository.trim_end_matches('/').to_owned(), ..self.clone() })
-            }
+            true => is_path(repository).then(|| Address {
+                path: repository.trim_end_matches('/').to_owned(),
+                ..self.clone()
+            }),
             false => Address::parse(repository),
         };
         let target = target.ok_or_else(|| refused("cannot be read"))?;
@@ -141,6 +141,15 @@ pub fn ssh_place(url: &str) -> Option<Place> {
         None => 22,
     };
     (!host.is_empty()).then(|| Place { host: host.to_ascii_lowercase(), port })
+}
+
+/// Nothing in it ends a header or a request line.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_path(text: &str) -> bool {
+    is_plain(text) && !text.contains(['?', '#'])
 }
 
 fn default_port(tls: bool) -> u16 {
@@ -258,6 +267,11 @@ mod tests {
         check_redirect("/login", Err("a redirect to `/login` does not lead to a repository"));
         let far = format!("//other/old{tail}");
         check_redirect(&far, Err(&format!("a redirect to `{far}` cannot be read")));
+        for odd in ["/new\n", "/a b", "/a?b=", "/a#b"] {
+            let odd = format!("{odd}{tail}");
+            let shown = odd.replace('\n', r"\u{a}");
+            check_redirect(&odd, Err(&format!("a redirect to `{shown}` cannot be read")));
+        }
         let user = format!("http://me@h:8080/new{tail}");
         check_redirect(&user, Ok("http://h:8080/new"));
     }
