@@ -121,13 +121,16 @@ mod tests {
 
     #[test]
     fn no_seed_breaks_a_law() {
+        let mut broken = Vec::new();
         for target in &TARGETS {
             for seed in seeds(target.name) {
-                // A test that fails shows what was printed last.
-                println!("{}", seed.display());
-                (target.run)(&fs::read(seed).unwrap());
+                let bytes = fs::read(&seed).unwrap();
+                if std::panic::catch_unwind(|| (target.run)(&bytes)).is_err() {
+                    broken.push(seed);
+                }
             }
         }
+        assert_eq!(broken, [""; 0].map(PathBuf::from));
     }
 
     #[test]
