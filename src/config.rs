@@ -82,6 +82,17 @@ pub fn lenient(text: &str, host_name: &str) -> Result<(Settings, Vec<String>), F
     }
 }
 
+/// Reads the host that another generation's configuration is for; `hostname` stands in where it
+/// names none, and nothing does where it names what cannot be a host.
+///
+/// # Errors
+/// It is not TOML.
+pub fn host_of(text: &str, hostname: &str) -> Result<String, Failure> {
+    let misread = |line: &String| line.contains("`host` ");
+    let (settings, passed_over) = lenient(text, hostname)?;
+    Ok(if passed_over.iter().any(misread) { String::new() } else { settings.host })
+}
+
 /// Reads all that can be read, and lists the rest in the order of the lines.
 fn read(text: &str, host_name: &str) -> Result<(Settings, Vec<Problem>), Problem> {
     let (settings, mut problems) = whole::read(document::parse(text)?, host_name);

@@ -11,7 +11,7 @@ pub mod boot_unit;
 #[cfg(feature = "activator")]
 pub mod bootloader;
 pub mod clock;
-#[cfg(feature = "activator")]
+#[cfg(any(feature = "agent", feature = "activator"))]
 pub mod closure;
 #[cfg(feature = "activator")]
 pub mod evidence;
@@ -46,6 +46,8 @@ pub mod programs;
 pub mod remote;
 #[cfg(any(feature = "agent", feature = "activator"))]
 pub mod room;
+#[cfg(feature = "activator")]
+pub mod signed;
 #[cfg(feature = "agent")]
 pub mod socket;
 #[cfg(feature = "activator")]

@@ -7,7 +7,7 @@ use crate::activator::checks::configured::{Try, try_once};
 use crate::activator::conduct::conduct;
 use crate::activator::host::real::Machine;
 use crate::activator::service::{self, Next};
-use crate::config::settings::Settings;
+use crate::config::settings::{Closures, Settings};
 use crate::effects::journal::{self, About};
 use crate::effects::notify::{self, AskedToEnd};
 use crate::effects::systemd::Systemd;
@@ -144,6 +144,8 @@ fn settings(config: &Path) -> Result<(Settings, Vec<String>), String> {
     };
     let (fallback, _) =
         crate::config::lenient(FALLBACK, &host_name).map_err(|failure| failure.message)?;
+    // Nor is anything begun: what permits is the file that nobody can read.
+    let fallback = Settings { closures: Closures::Signed { keys: Vec::new() }, ..fallback };
     let message = format!(
         "could not read `{}`, and went on with the defaults: {cause}; `autodeployctl check-config` says all",
         config.display()
@@ -187,6 +189,13 @@ mod tests {
     fn check(arguments: &[&str], expected: Result<Wish, &str>) {
         let read = read(arguments.iter().map(|one| (*one).to_owned()));
         assert_eq!(read, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn under_a_configuration_that_nobody_can_read_nothing_is_permitted() {
+        let (settings, warnings) = settings(Path::new("/nowhere/config.toml")).unwrap();
+        assert_eq!(settings.closures, Closures::Signed { keys: Vec::new() });
+        assert!(warnings[0].starts_with("could not read `/nowhere/config.toml`"), "{warnings:?}");
     }
 
     #[test]

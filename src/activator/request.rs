@@ -137,11 +137,16 @@ fn of_this_host(request: &Request, facts: &Facts) -> Result<(), Failure> {
     }
     let host = closure.host.clone()?;
     if host != facts.host {
-        let message = format!(
-            "the closure belongs to host `{}`, and this one is `{}`",
-            escaped(&host, 80),
-            facts.host
-        );
+        let message = match host.as_str() {
+            "" => {
+                format!("the closure does not say for which host it is; this is `{}`", facts.host)
+            }
+            host => format!(
+                "the closure belongs to host `{}`, and this one is `{}`",
+                escaped(host, 80),
+                facts.host
+            ),
+        };
         return Err(Failure::new(Reason::WRONG_HOST, message).hint(
             "`build.attribute` has to name the system of this host: `autodeployctl status`",
         ));
@@ -219,6 +224,7 @@ mod tests {
         check(bare, "failed no-configuration retry=false");
         let wrong = "failed wrong-host retry=false";
         check(with_closure(|closure| closure.host = Ok("other".to_owned())), wrong);
+        check(with_closure(|closure| closure.host = Ok(String::new())), wrong);
         check(with_closure(|closure| closure.hostname = Some("other".to_owned())), wrong);
         check(with_closure(|closure| closure.hostname = None), "granted");
         // The machine is being named as the configuration names it already.

@@ -247,10 +247,7 @@ fn about<'a>(trial: &'a Trial, end: Option<&'a End>) -> About<'a> {
 fn facts(settings: &Settings, request: &Request) -> Facts {
     let toplevel = &request.toplevel;
     let running = profile::store_path(Path::new(RUNNING)).ok();
-    let host = closure::configuration(toplevel).and_then(|text| {
-        let read = crate::config::lenient(&text, &settings.host).map(|(new, _)| new.host);
-        read.map_err(|failure| failure.or_hint(closure::how_to_check(toplevel)))
-    });
+    let host = closure::host(toplevel);
     Facts {
         boot_id: clock::boot_id().unwrap_or_default(),
         host: settings.host.clone(),

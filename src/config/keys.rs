@@ -135,10 +135,10 @@ keys! {
         "the OpenPGP keys that may sign";
     "trust.max_tip_age" = Later(Harmless::Nothing), Nothing,
         "after this long without a new commit the branch is called stale";
-    "trust.closures" = Choice { now: &["any"], later: &["signed"] }, Value("any"),
-        "whether a closure has to carry signatures of its own";
-    "trust.closure_keys" = Later(Harmless::EmptyList), Nothing,
-        "the keys for that";
+    "trust.closures" = Choice { now: &["any", "signed"], later: &[] }, Value("any"),
+        "`signed`: the activator refuses a closure that is not signed by one of `closure_keys`, with all that it needs";
+    "trust.closure_keys" = Texts("public keys of Nix, `NAME:BASE64`", rule::closure_key), Said("required for `signed`"),
+        "the keys that may sign a system; what it needs may also be signed by the `trusted-public-keys` of `nix.conf`";
 
     "build.mode" = Choice { now: &["auto", "evaluate"], later: &["manifest"] }, Value("auto"),
         "how the closure of a commit is found; in this release `auto` evaluates";

@@ -134,6 +134,23 @@ fn is_port(port: &str) -> bool {
     port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
+/// A public key of Nix. The text is not repeated: it may be a secret key that was taken for one.
+pub fn closure_key(text: &str) -> Result<(), Complaint> {
+    const PUBLIC: usize = 44;
+    let in_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let in_key = |b: u8| b.is_ascii_alphanumeric() || b"+/".contains(&b);
+    let (name, key) = text.split_once(':').unwrap_or_default();
+    let good = (1..=200).contains(&name.len())
+        && name.bytes().all(in_name)
+        && key.len() == PUBLIC
+        && key.strip_suffix('=').is_some_and(|digits| digits.bytes().all(in_key));
+    match good {
+        true => Ok(()),
+        false => Err(Complaint::new("is no public key of Nix")
+            .hint("`nix key convert-secret-to-public` prints one: `NAME:BASE64`, 44 characters of it after the colon")),
+    }
+}
+
 /// The address of an `http` check.
 pub fn page(text: &str) -> Result<(), Complaint> {
     line(text)?;

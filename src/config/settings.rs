@@ -11,6 +11,8 @@ pub struct Settings {
     pub host: String,
     /// What is followed.
     pub source: Source,
+    /// Which closures may be tried.
+    pub closures: Closures,
     /// How a commit becomes a closure.
     pub build: Build,
     /// How a closure is switched to.
@@ -52,6 +54,18 @@ pub struct Source {
     pub max_fetch_bytes: u64,
     /// The first commit that is believed when nothing was kept yet (`trust.introduction`).
     pub introduction: Option<crate::model::commit::CommitId>,
+}
+
+/// `trust.closures` and `trust.closure_keys`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closures {
+    /// Those that Nix holds for whole.
+    Any,
+    /// Those that are signed.
+    Signed {
+        /// The keys that may sign a system; without one, nothing is ever tried.
+        keys: Vec<String>,
+    },
 }
 
 /// `build.mode`, as far as this release goes.

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use settings::{BuildMode, Check, CollectGarbage, Drift, LastResort, Probe, Reboot, Severity};
+use settings::{
+    BuildMode, Check, Closures, CollectGarbage, Drift, LastResort, Probe, Reboot, Severity,
+};
 
 mod refusals;
 mod table;
@@ -217,6 +219,46 @@ fn another_generations_file_is_read_as_far_as_it_goes() {
             "line 20: unknown key `retries`",
         ]
     );
+}
+
+#[test]
+fn a_file_belongs_to_the_host_that_it_names_and_to_none_if_that_is_no_name() {
+    let host = |text: &str, hostname: &str| host_of(text, hostname).unwrap();
+    assert_eq!(host("host = \"web\"", "box"), "web");
+    assert_eq!(host(LEAST, "box"), "box");
+    assert_eq!(host(LEAST, ""), "");
+    for not_a_name in ["5", "\"\"", "\"a b\"", "[\"box\"]", "{ name = \"box\" }"] {
+        assert_eq!(host(&format!("host = {not_a_name}\n{LEAST}"), "box"), "", "{not_a_name}");
+    }
+    assert!(host_of("host =", "box").is_err());
+}
+
+const KEY: &str = "ci-1:pCKqu0PXXl721uOEbrg+BpsZB6HokY9PMrgbgGw5Zrc=";
+
+#[test]
+fn signed_closures_need_keys_and_keys_need_signed_closures() {
+    let signed = format!("{LEAST}[trust]\nclosures = \"signed\"\nclosure_keys = [\"{KEY}\"]\n");
+    let settings = accepted(&signed);
+    assert_eq!(settings.closures, Closures::Signed { keys: vec![KEY.to_owned()] });
+    assert!(settings.warnings[1].contains("`build.substitute_only` is `false`"));
+    let substituted = accepted(&format!("{signed}[build]\nsubstitute_only = true\n"));
+    assert!(!substituted.warnings.iter().any(|one| one.contains("substitute_only")));
+    assert_eq!(accepted(LEAST).closures, Closures::Any);
+}
+
+#[test]
+fn what_cannot_be_made_sense_of_permits_no_closure() {
+    let none = Closures::Signed { keys: Vec::new() };
+    let trust =
+        |lines: &str| lenient(&format!("{LEAST}[trust]\n{lines}"), "box").unwrap().0.closures;
+    for value in ["\"twice-signed\"", "true", "[\"signed\"]"] {
+        assert_eq!(trust(&format!("closures = {value}")), none, "{value}");
+    }
+    assert_eq!(trust("closures = \"signed\""), none);
+    assert_eq!(trust("closures = \"signed\"\nclosure_keys = [\"x:y\"]"), none);
+    let keys = vec![KEY.to_owned()];
+    let unknown = format!("closures = \"twice-signed\"\nclosure_keys = [\"{KEY}\"]");
+    assert_eq!(trust(&unknown), Closures::Signed { keys });
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::config::problem::{Complaint, Problem};
 use crate::config::reading::Reading;
 use crate::config::rule;
 use crate::config::settings::{
-    Activation, Build, BuildMode, CollectGarbage, Control, Drift, Health, History, LastResort,
-    Paths, Reboot, Settings, Source, UnprovedBoot,
+    Activation, Build, BuildMode, Closures, CollectGarbage, Control, Drift, Health, History,
+    LastResort, Paths, Reboot, Settings, Source, UnprovedBoot,
 };
 use crate::config::span::shown;
 
@@ -23,6 +23,7 @@ pub fn read(document: Document, host_name: &str) -> (Settings, Vec<Problem>) {
     let host = host(&mut reading, host_name);
     let mut settings = Settings {
         source: source(&mut reading),
+        closures: closures(&mut reading),
         build: build(&mut reading, &host),
         activation: activation(&mut reading),
         health: health(&mut reading),
@@ -78,7 +79,32 @@ fn source(reading: &mut Reading) -> Source {
 /// Reads what has only one value in this release.
 fn trust(reading: &mut Reading) {
     reading.choice("trust.signatures", &[("off", ())]);
-    reading.choice("trust.closures", &[("any", ())]);
+}
+
+/// What cannot be made sense of here permits nothing: its default would permit everything.
+fn closures(reading: &mut Reading) -> Closures {
+    let problems = reading.document.problems.len();
+    let any = reading.choice("trust.closures", &[("any", true), ("signed", false)]) == Some(true);
+    let understood = reading.document.problems.len() == problems;
+    let keys = reading.texts("trust.closure_keys");
+    let are_set = reading.line("trust.closure_keys").is_some();
+    match any && understood {
+        true => {
+            if are_set {
+                let complaint = Complaint::new("is only used with `trust.closures = \"signed\"`");
+                reading.note("trust.closure_keys", complaint);
+            }
+            Closures::Any
+        }
+        false => {
+            if understood && !are_set {
+                let complaint = Complaint::new("is missing, and `trust.closures` is `signed`")
+                    .hint("`nix key convert-secret-to-public` prints the key that CI signs with");
+                reading.note("trust.closure_keys", complaint);
+            }
+            Closures::Signed { keys: keys.unwrap_or_default() }
+        }
+    }
 }
 
 fn build(reading: &mut Reading, host: &str) -> Build {
@@ -225,6 +251,13 @@ fn warnings(settings: &Settings) -> Vec<String> {
         if settings.source.token_file.is_some() {
             warnings.push(format!("`source.url` is `http://`: {who} can read the token"));
         }
+    }
+    if settings.closures != Closures::Any && !settings.build.substitute_only {
+        warnings.push(
+            "`trust.closures` is `signed` and `build.substitute_only` is `false`: what this machine \
+             builds itself is refused"
+                .to_owned(),
+        );
     }
     if settings.health.only_built_in_decide() {
         warnings.push(

@@ -47,6 +47,19 @@ pub fn configuration(toplevel: &StorePath) -> Result<String, Failure> {
     })
 }
 
+/// Reads which host a closure says that it is for: `host` of its configuration, else the name that
+/// it gives its machine; empty where it has neither, or a `host` that is none.
+///
+/// # Errors
+/// It has no configuration, or one that cannot be read.
+pub fn host(toplevel: &StorePath) -> Result<String, Failure> {
+    let text = configuration(toplevel)?;
+    // Never our own name: what does not say for whom it is would be for everybody.
+    let hostname = hostname(toplevel).unwrap_or_default();
+    let read = crate::config::host_of(&text, &hostname);
+    read.map_err(|failure| failure.or_hint(how_to_check(toplevel)))
+}
+
 /// Returns what a person types to see all that is wrong with it.
 pub fn how_to_check(toplevel: &StorePath) -> String {
     format!("`autodeployctl check-config {toplevel}/{CONFIGURATION}`")

@@ -76,6 +76,7 @@ reasons! {
     ACTIVATOR_UNREACHABLE = "activator-unreachable", "the activator did not take the request";
     NEWER_COMMIT = "newer-commit", "a newer commit came first";
     BY_OPERATOR = "by-operator", "a person asked for it";
+    CLOSURE_NOT_SIGNED = "closure-not-signed", "the closure, or what it needs, is not signed as `trust.closures` demands";
     INTERNAL = "internal", "a fault of autodeploy itself";
 }
 

@@ -32,6 +32,7 @@ use crate::model::event::EventKind;
 use crate::model::store_path::StorePath;
 
 mod baseline;
+mod validity;
 mod watched;
 
 /// What runs.

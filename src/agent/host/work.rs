@@ -9,6 +9,7 @@ use crate::agent::host::room::with_room;
 use crate::agent::rollout::verify::Lineage;
 use crate::agent::rollout::{Closure, Done, Operation};
 use crate::config::settings::{Build, Settings};
+use crate::effects::closure;
 use crate::effects::git::{self, FetchLimits, Git, Want};
 use crate::effects::halt::Halt;
 use crate::effects::nix::{Evaluates, Nix, Resolved};
@@ -17,6 +18,8 @@ use crate::handover::lifeline::NixReach;
 use crate::model::commit::CommitId;
 use crate::model::deployment::DeploymentId;
 use crate::model::failure::{Failure, Reason};
+use crate::model::store_path::StorePath;
+use crate::model::text::escaped;
 
 /// Git, Nix, and where they work.
 #[derive(Clone)]
@@ -26,6 +29,7 @@ pub struct Workshop {
     remote: Remote,
     limits: FetchLimits,
     build: Build,
+    host: String,
     roots: PathBuf,
 }
 
@@ -39,6 +43,7 @@ impl Workshop {
             remote: Remote::from(&settings.source),
             limits: FetchLimits::from(&settings.source),
             build: settings.build.clone(),
+            host: settings.host.clone(),
             roots: state.join("roots"),
         }
     }
@@ -71,7 +76,10 @@ impl Workshop {
                 Ok(Done::Resolved(Closure { toplevel, drv: Some(drv) }))
             }
             Operation::Realise { deployment, commit, closure } => {
-                self.realise(*deployment, commit.as_ref(), closure).map(|()| Done::Realised)
+                // What lies there already is not fetched or built, and looked at all the same.
+                self.of_this_host(&closure.toplevel)?;
+                self.realise(*deployment, commit.as_ref(), closure)?;
+                self.of_this_host(&closure.toplevel).map(|()| Done::Realised)
             }
         }
     }
@@ -162,6 +170,22 @@ impl Workshop {
                 self.nix.realise(&again, &root, &self.build)
             }
             Some(_) | None => Err(failure),
+        }
+    }
+
+    /// Refuses another machine's closure before the activator is asked, which refuses it as well.
+    /// What does not say whose it is, is left to that.
+    fn of_this_host(&self, toplevel: &StorePath) -> Result<(), Failure> {
+        match closure::host(toplevel) {
+            Ok(host) if !host.is_empty() && host != self.host => {
+                let (theirs, ours) = (escaped(&host, 80), &self.host);
+                let message =
+                    format!("the closure belongs to host `{theirs}`, and this one is `{ours}`");
+                Err(Failure::new(Reason::WRONG_HOST, message).hint(
+                    "`build.attribute` has to name the system of this host: `autodeployctl status`",
+                ))
+            }
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a finished operation means for its deployment: PURE.
 
 use crate::agent::rollout::{Deployment, Done, End, Retry, Stage, Step, verify};
-use crate::model::failure::Failure;
+use crate::model::failure::{Failure, Reason};
 
 /// Turns the end of a long operation into the step to record.
 ///
@@ -15,7 +15,11 @@ pub fn advance(deployment: &Deployment, result: Result<Done, Failure>) -> Step {
             | Stage::Realising { .. }
             | Stage::Held { .. },
             Err(failure),
-        ) => Step::End(id, End::failed(failure, Retry::Yes)),
+        ) => {
+            // Another machine's closure does not become ours by waiting.
+            let retry = if failure.reason == Reason::WRONG_HOST { Retry::No } else { Retry::Yes };
+            Step::End(id, End::failed(failure, retry))
+        }
         (Stage::Fetching, Ok(Done::Fetched { lineage, .. })) => {
             Step::Advance(id, Stage::Verifying { lineage })
         }

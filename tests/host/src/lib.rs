@@ -4,6 +4,7 @@
 //! others), `base` (the tree below every host), `cgroup`, `disk`, `network` (what a machine is made of),
 //! `host` (a machine with power), `infra` (the repository it follows), `package` (autodeploy itself),
 //! `shim` (other releases of it), `forge` (who serves the repository), `world` (all of them together),
+//! `requests` (to the activator, by hand),
 //! `wait` (levels with a deadline), `observer` and `interruptions` (random kills and power cuts, and
 //! who looks at what they leave).
 
@@ -20,6 +21,7 @@ pub mod network;
 pub mod observer;
 pub mod package;
 pub mod place;
+pub mod requests;
 pub mod run;
 pub mod shim;
 pub mod wait;
