@@ -14,12 +14,13 @@ use autodeploy::model::event::EventKind;
 use autodeploy::model::failure::Reason;
 use clap::Parser;
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "docs/architecture.md",
     "docs/configuration.md",
     "docs/contributing.md",
     "docs/operations.md",
+    "docs/security.md",
     "docs/trial.md",
 ];
 
@@ -155,5 +156,34 @@ fn every_make_target_exists() {
             let target = words.split(' ').next().unwrap();
             assert!(targets.contains(&target), "{path}: `{typed}`");
         }
+    }
+}
+
+/// Returns the text of every Rust file below a folder.
+fn rust(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            rust(&path, into);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            into.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_that_security_leans_on_exists() {
+    let mut sources = String::new();
+    for folder in ["src", "tests"] {
+        rust(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut sources);
+    }
+    let is_name = |one: &&String| {
+        one.matches('_').count() >= 4
+            && one.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let named: Vec<_> = quoted("docs/security.md").into_iter().filter(|one| is_name(&one)).collect();
+    assert!(named.len() > 15, "{}", named.len());
+    for name in named {
+        assert!(sources.contains(&format!("#[test]\nfn {name}()")), "`{name}`");
     }
 }

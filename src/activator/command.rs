@@ -109,12 +109,25 @@ fn told(message: &str) -> String {
 }
 
 fn serve(config: &Path) -> anyhow::Result<()> {
+    let mut announced = false;
     loop {
         // Read for each round: somebody may have switched while we stood by.
         let (settings, warnings) = settings(config).map_err(anyhow::Error::msg)?;
         match service::serve(&settings, config, &warnings)? {
-            Next::StandBy if service::stand_by(&settings.paths)? => {}
-            Next::StandBy | Next::End => return Ok(()),
+            Next::StandBy => {
+                if announced {
+                    service::rest();
+                }
+                announced = true;
+                if !service::stand_by(&settings.paths)? {
+                    return Ok(());
+                }
+            }
+            Next::Rest => {
+                service::rest();
+                return Ok(());
+            }
+            Next::End => return Ok(()),
         }
     }
 }

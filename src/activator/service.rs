@@ -31,7 +31,7 @@ mod reading;
 mod unit;
 mod whole;
 
-pub use arrivals::{Next, stand_by};
+pub use arrivals::{Next, rest, stand_by};
 use arrivals::{take, take_announcement};
 pub use reading::load;
 use reading::{UNREADABLE, look_at};
@@ -63,11 +63,11 @@ pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Res
     match taken {
         Ok((next, None)) => go_on(settings, (config_now, warnings), None).map(|()| next),
         Ok((_, Some(Ok(request)))) => {
-            go_on(settings, (config_now, warnings), Some(request)).map(|()| Next::End)
+            go_on(settings, (config_now, warnings), Some(request)).map(|()| Next::Rest)
         }
-        Ok((next, Some(Err(failure)))) => {
+        Ok((_, Some(Err(failure)))) => {
             tell(EventKind::RequestRefused, About::default(), &failure.to_string());
-            go_on(settings, (config_now, warnings), None).map(|()| next)
+            go_on(settings, (config_now, warnings), None).map(|()| Next::Rest)
         }
         Err(error) => {
             // What was interrupted is brought to its end whatever lies there.

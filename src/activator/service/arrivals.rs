@@ -1,5 +1,6 @@
 //! What the agent puts into its directory for us: taken away first of all, whatever it is.
 
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -25,8 +26,22 @@ const STAND_BY: Duration = Duration::from_secs(60);
 pub enum Next {
     /// A request was announced.
     StandBy,
+    /// A request was taken.
+    Rest,
     /// Nothing.
     End,
+}
+
+/// The pause after a request, and after each announcement but the first.
+///
+/// The path unit starts us for each of either, without a limit, or an honest agent could be locked
+/// out. The pause is what keeps a hostile one from taking the machine's time by writing them in a
+/// loop: as long as we run, systemd does not look at the path.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Pauses before the next request may be taken.
+pub fn rest() {
+    sleep(PACE);
 }
 
 /// Takes the request away first of all.
