@@ -20,6 +20,8 @@ let
   # Where the program of the target cannot run, the check is left to the machine.
   runsHere = pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform;
 
+  hasCredentials = cfg.credentials != { };
+
   sshd = config.services.openssh;
   sshPort =
     let listening = builtins.filter (address: address.port != null) sshd.listenAddresses;
@@ -60,6 +62,17 @@ in
     package = lib.mkOption {
       type = lib.types.package;
       description = "The package with autodeployd, autodeploy-activate and autodeployctl.";
+    };
+
+    credentials = lib.mkOption {
+      type = lib.types.attrsOf lib.types.str;
+      default = { };
+      example = lib.literalExpression ''{ deploy-key = "/var/lib/secrets/deploy-key"; }'';
+      description = ''
+        Files that only root can read and that the agent needs, by the name that they get: the agent
+        reads them as `/run/credentials/autodeploy.service/NAME`, as they were when it started. It is
+        restarted when one of them changes.
+      '';
     };
 
     settings = lib.mkOption {
@@ -121,6 +134,10 @@ in
         message = "autodeploy must not be in nix.settings.trusted-users: a trusted user is as good as root";
       }
       {
+        assertion = !(builtins.any (lib.hasPrefix builtins.storeDir) (builtins.attrValues cfg.credentials));
+        message = "services.autodeploy.credentials: what lies in the Nix store can be read by everybody";
+      }
+      {
         assertion = config.nix.enable;
         message = "services.autodeploy needs nix.enable: it evaluates and builds through the Nix daemon";
       }
@@ -141,14 +158,39 @@ in
     environment.systemPackages = [ cfg.package ];
 
     systemd.packages = [ cfg.package ];
-    systemd.services.autodeploy = {
-      # NixOS passes over [Install].
-      wantedBy = [ "multi-user.target" ];
-      # For the evaluator: a flake's inputs are fetched by these.
-      path = [ config.nix.package pkgs.gitMinimal pkgs.openssh ];
+    systemd.services = {
+      autodeploy = {
+        # NixOS passes over [Install].
+        wantedBy = [ "multi-user.target" ];
+        # For the evaluator: a flake's inputs are fetched by these.
+        path = [ config.nix.package pkgs.gitMinimal pkgs.openssh ];
+      } // lib.optionalAttrs hasCredentials {
+        serviceConfig.LoadCredential = map (name: "${name}:${cfg.credentials.${name}}") (builtins.attrNames cfg.credentials);
+      };
+      autodeploy-activate.wantedBy = [ "multi-user.target" ];
+    } // lib.optionalAttrs hasCredentials {
+      # A credential is what the file was when the agent started. Its restart harms no trial: the
+      # same deployment goes on, and the lifeline asks for a run that began after the switch.
+      autodeploy-credentials = {
+        description = "Restart the agent of autodeploy: one of its secrets changed";
+        restartIfChanged = false;
+        unitConfig.StartLimitIntervalSec = 0;
+        # No oneshot, and no waiting: a switch that waited for this would wait for the agent.
+        serviceConfig = {
+          Type = "exec";
+          ExecStart = "${config.systemd.package}/bin/systemctl --no-block try-restart autodeploy.service";
+        };
+      };
     };
-    systemd.services.autodeploy-activate.wantedBy = [ "multi-user.target" ];
-    systemd.paths.autodeploy-activate.wantedBy = [ "multi-user.target" ];
+    systemd.paths = {
+      autodeploy-activate.wantedBy = [ "multi-user.target" ];
+    } // lib.optionalAttrs hasCredentials {
+      autodeploy-credentials = {
+        wantedBy = [ "multi-user.target" ];
+        unitConfig.StartLimitIntervalSec = 0;
+        pathConfig.PathChanged = builtins.attrValues cfg.credentials;
+      };
+    };
     systemd.tmpfiles.rules = [ "L+ /var/lib/systemd/catalog/database - - - - ${catalog}" ];
 
     users.users.autodeploy = {

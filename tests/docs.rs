@@ -181,7 +181,8 @@ fn every_test_that_security_leans_on_exists() {
         one.matches('_').count() >= 4
             && one.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
-    let named: Vec<_> = quoted("docs/security.md").into_iter().filter(|one| is_name(&one)).collect();
+    let named: Vec<_> =
+        quoted("docs/security.md").into_iter().filter(|one| is_name(&one)).collect();
     assert!(named.len() > 15, "{}", named.len());
     for name in named {
         assert!(sources.contains(&format!("#[test]\nfn {name}()")), "`{name}`");

@@ -7,6 +7,7 @@ let
     mkEnableOption = description: mkOption { inherit description; default = false; };
     mkIf = condition: definition: if condition then definition else { };
     mkDefault = definition: definition;
+    optionalAttrs = condition: set: if condition then set else { };
     mkBefore = definition: definition;
     mkForce = definition: definition;
     literalExpression = text: text;
@@ -89,6 +90,7 @@ let
     services.autodeploy = {
       enable = true;
       package = "/made/autodeploy";
+      credentials = { };
       settings = {
         host = "box";
         source = { url = "https://git.example.org/infra.git"; branch = "main"; poll_interval = "1min"; ssh_key_file = null; token_file = null; };

@@ -62,7 +62,7 @@ fn whatever_lies_in_a_requests_place_is_taken_away_unread() -> Result<()> {
     for (what, line) in [
         ("a link to a secret", "ln -s /run/secret $R"),
         ("a link to /etc/shadow", "ln -s /etc/shadow $R"),
-        ("a link to a terminal", "ln -s /dev/console $R"),
+        ("a link to a device", "ln -s /dev/zero $R"),
         ("a pipe", "mkfifo $R"),
         ("a socket", "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"'$R'\")'"),
         ("a gigabyte", "truncate -s 1G $R.big; mv $R.big $R"),

@@ -97,6 +97,29 @@ fn the_module_installs_the_units_of_the_package_and_adds_only_what_nixos_needs()
 }
 
 #[test]
+fn credentials_are_loaded_by_the_agents_unit_and_a_change_of_one_restarts_it() -> Result<()> {
+    let with = r#"{ services.autodeploy.credentials = { key = "/run/keys/deploy"; token = "/run/keys/t"; }; }"#;
+    let services = config(with, "systemd.services")?;
+    assert_eq!(
+        services["autodeploy"]["serviceConfig"],
+        json!({ "LoadCredential": ["key:/run/keys/deploy", "token:/run/keys/t"] })
+    );
+    let restarts = &services["autodeploy-credentials"]["serviceConfig"];
+    let line = "/made/systemd/bin/systemctl --no-block try-restart autodeploy.service";
+    assert_eq!(*restarts, json!({ "Type": "exec", "ExecStart": line }));
+    let path = config(with, "systemd.paths.autodeploy-credentials")?;
+    assert_eq!(
+        path,
+        json!({
+            "pathConfig": { "PathChanged": ["/run/keys/deploy", "/run/keys/t"] },
+            "unitConfig": { "StartLimitIntervalSec": 0 },
+            "wantedBy": ["multi-user.target"],
+        })
+    );
+    Ok(())
+}
+
+#[test]
 fn user_files_and_nix_are_what_the_units_and_the_other_generation_expect() -> Result<()> {
     let agent =
         UnitFile::parse(&fs::read_to_string(place::project().join("systemd/autodeploy.service"))?);
@@ -163,6 +186,10 @@ fn what_must_not_be_beside_it_is_refused() -> Result<()> {
     check("{ services.comin.enable = true; }", "services.comin")?;
     check("{ system.autoUpgrade.enable = true; }", "system.autoUpgrade")?;
     check(r#"{ nix.settings.trusted-users = [ "root" "autodeploy" ]; }"#, "trusted-users")?;
+    let kept = r#"{ services.autodeploy.credentials.key = "/run/keys/deploy"; }"#;
+    check(kept, "")?;
+    let stored = r#"{ services.autodeploy.credentials.key = "${builtins.storeDir}/x-key"; }"#;
+    check(stored, "credentials")?;
     check("{ nix.enable = false; }", "nix.enable")
 }
 

@@ -113,6 +113,28 @@ tell read-activator ls /var/lib/autodeploy-activate
 tell start-units systemctl start multi-user.target
 tell become-root su -c true
 tell new-namespace unshare --user true
+tell write-profile ln -sfn /tmp /nix/var/nix/profiles/system
+tell set-profile nix-env -p /nix/var/nix/profiles/system --set "$HOME/root"
+tell write-roots touch /nix/var/nix/gcroots/x
+tell write-store touch /nix/store/x
+tell write-report touch /run/autodeploy-activate/report.json
+tell write-units touch /run/systemd/system/x.service
+tell read-shadow cat /etc/shadow
+tell start-units-by-bus busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StartUnit ss multi-user.target replace
+tell transient-unit systemd-run --wait true
+tell stop-activator systemctl stop autodeploy-activate.path
+tell reboot systemctl reboot
+tell kill-others kill -0 1
+cp /bin/sh "$HOME/sh"; tell make-setuid chmod u+s "$HOME/sh"
+tell use-setuid test "$(/opt/setuid-id -u)" = 0
+tell make-device mknod "$HOME/device" c 1 3
+tell mount mount -t tmpfs none "$HOME"
+tell set-clock date -s 2000-01-01
+tell set-name hostname other
+tell python python3 -c 'import mmap, socket'
+tell raw-socket python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'
+tell write-and-execute python3 -c 'import mmap; mmap.mmap(-1, 4096, prot=7)'
+tell trusted-by-nix sh -c 'nix store info --store daemon --json | grep -qE "\"trusted\":(true|1)"'
 echo "uid $(id -u autodeploy) sees $(stat -c %u /run/alices)"
 systemd-notify --ready
 exec sleep infinity
@@ -127,6 +149,11 @@ fn in_its_sandbox_the_agent_can_do_its_work_and_nothing_else() -> Result<()> {
     host.sh(
         "mkdir -p -m 700 /var/lib/autodeploy-activate; touch /run/alices; chown alice /run/alices",
     )?;
+    // Outside of the sandbox it does what it says.
+    host.sh("cp /usr/bin/id /opt/setuid-id; chmod 4755 /opt/setuid-id")?;
+    assert_eq!(host.run_as("alice", "/opt/setuid-id -u")?.ok()?, "0");
+    host.sh("mkdir -p /run/autodeploy-activate; echo '{}' > /run/autodeploy-activate/report.json")?;
+    let (profile, report) = (host.profile()?, host.read("/run/autodeploy-activate/report.json")?);
     host.sh("systemctl start autodeploy.service")?;
     let seen = host.sh("cat /var/lib/autodeploy/seen")?;
     let users = host.sh("echo uid $(id -u autodeploy) sees $(id -u alice)")?;
@@ -145,11 +172,35 @@ fn in_its_sandbox_the_agent_can_do_its_work_and_nothing_else() -> Result<()> {
         "start-units no",
         "become-root no",
         "new-namespace no",
+        "write-profile no",
+        "set-profile no",
+        "write-roots no",
+        "write-store no",
+        "write-report no",
+        "write-units no",
+        "read-shadow no",
+        "start-units-by-bus no",
+        "transient-unit no",
+        "stop-activator no",
+        "reboot no",
+        "kill-others no",
+        "make-setuid no",
+        "use-setuid no",
+        "make-device no",
+        "mount no",
+        "set-clock no",
+        "set-name no",
+        "python yes",
+        "raw-socket no",
+        "write-and-execute no",
+        "trusted-by-nix no",
         &users,
     ];
     assert_eq!(seen.lines().collect::<Vec<_>>(), expected);
     let root = host.sh("readlink /var/lib/autodeploy/root")?;
     assert_eq!(root, host.running_system()?);
+    assert_eq!(host.profile()?, profile);
+    assert_eq!(host.read("/run/autodeploy-activate/report.json")?, report);
     Ok(())
 }
 
