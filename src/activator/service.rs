@@ -35,7 +35,7 @@ pub use arrivals::{Next, rest, stand_by};
 use arrivals::{take, take_announcement};
 pub use reading::load;
 use reading::{UNREADABLE, look_at};
-use unit::{is_on, real_path, start_trial};
+use unit::{is_on, real_path, start_trial, wait_for_requests_again};
 use whole::{ask_whether_whole, note_whole};
 
 /// The lock's name in the activator's directory: whoever writes the record holds it.
@@ -58,6 +58,15 @@ const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// # Errors
 /// Nothing could be done; the reason is for the journal, and the unit starts again.
 pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<Next> {
+    let served = take_and_go_on(settings, config_now, warnings);
+    if let Err(error) = wait_for_requests_again() {
+        let message = format!("nobody waits for the next request: {error:#}");
+        tell(EventKind::ActivatorFailed, About::default(), &message);
+    }
+    served
+}
+
+fn take_and_go_on(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<Next> {
     let paths = &settings.paths;
     let taken = take_announcement(paths).and_then(|next| Ok((next, take(paths)?)));
     match taken {

@@ -107,6 +107,7 @@ fn the_path_unit_never_tires() {
     assert_eq!(path.all("Path.PathExists"), watched);
     assert_eq!(path.one("Path.Unit"), "autodeploy-activate.service");
     assert_eq!(path.one("Path.TriggerLimitIntervalSec"), "0");
+    assert_eq!(path.one("Unit.OnFailure"), "autodeploy-activate.service");
 }
 
 /// Runs `systemd-analyze` over copies of the units whose programs exist.

@@ -21,7 +21,7 @@ use crate::model::text::escaped;
 /// The agent's unit.
 pub const AGENT: &str = "autodeploy.service";
 /// The unit that waits for its requests.
-const PATH_UNIT: &str = "autodeploy-activate.path";
+pub const PATH_UNIT: &str = "autodeploy-activate.path";
 /// The limit on the self-test of the new generation's activator.
 const SELF_TEST: Duration = Duration::from_secs(15);
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use zbus::Variant;
 
+use crate::activator::checks::lifeline::PATH_UNIT;
 use crate::effects::profile;
 use crate::effects::systemd::{Property, Systemd, exec, span, texts};
 
@@ -20,6 +21,20 @@ pub fn is_on() -> bool {
             unit.name == TRIAL && !matches!(unit.active.as_str(), "inactive" | "failed")
         })
     })
+}
+
+/// Starts the unit that waits for requests again if it has failed; one that was stopped by a person,
+/// or is gone, stays so.
+///
+/// systemd gives it up when it cannot watch its paths, which the agent can bring about by a link
+/// that leads to itself; what lay there is taken away by now.
+///
+/// # Errors
+/// It stays failed.
+pub fn wait_for_requests_again() -> Result<()> {
+    let mut systemd = Systemd::new();
+    let failed = systemd.units()?.iter().any(|it| it.name == PATH_UNIT && it.active == "failed");
+    if failed { systemd.restart(PATH_UNIT) } else { Ok(()) }
 }
 
 /// Returns the path that a file has in the store; what leads nowhere stays as it is.

@@ -98,7 +98,7 @@ fn whatever_lies_in_a_requests_place_is_taken_away_unread() -> Result<()> {
         ensure!(one["AUTODEPLOY_OUTCOME"].is_null(), "{one:#}");
     }
     // What leads nowhere starts nobody, and is no obstacle to the next.
-    hostile(&world, &format!("ln -s request.json {REQUEST}"))?;
+    hostile(&world, &format!("ln -s /nowhere {REQUEST}"))?;
     // Devices, and other people's files under a name of one's own, the kernel refuses.
     for line in ["mknod /run/autodeploy/device b 7 0", "ln /run/secret /run/autodeploy/secret"] {
         assert_ne!(host.run_as("autodeploy", line)?.code(), 0, "{line}");
@@ -106,6 +106,26 @@ fn whatever_lies_in_a_requests_place_is_taken_away_unread() -> Result<()> {
     ask(&world, 1, &honest)?;
     assert_end(&end(&world, 1)?, "kept/healthy retry=false");
     assert_settled_on(&world, &honest)
+}
+
+#[test]
+fn a_link_to_itself_ends_the_path_unit_and_the_activator_starts_it_again() -> Result<()> {
+    let world = machine("hostile-link")?;
+    let host = &world.host;
+    let honest = built(&world, "honest", |infra| infra.etc("honest", "yes\n"))?;
+    for (number, name) in [(1, "request.json"), (2, "announced")] {
+        let before = host.unit_property("autodeploy-activate.path", "InvocationID")?;
+        hostile(&world, &format!("cd /run/autodeploy; ln -s {name} {name}"))?;
+        wait_until("another run of the path unit", SOON, || {
+            let now = host.unit_property("autodeploy-activate.path", "InvocationID")?;
+            let gone = host.run(&format!("test -L /run/autodeploy/{name}"))?.code() == 1;
+            Ok(gone && now != before && host.unit_state("autodeploy-activate.path")? == "active")
+        })?;
+        ask(&world, number, &honest)?;
+        let ended = if number == 1 { "kept/healthy" } else { "kept/already-running" };
+        assert_end(&end(&world, number)?, &format!("{ended} retry=false"));
+    }
+    assert_unharmed(&world)
 }
 
 #[test]
