@@ -1,9 +1,9 @@
 //! Taking a file away from a directory that belongs to somebody else.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -72,7 +72,15 @@ pub fn wait_for(directory: &Path, names: &[&str], limit: Duration) -> Result<boo
     }
 }
 
+/// Removes whatever it is, and what an earlier try left of such a thing.
 fn clear(path: &Path) -> Result<()> {
+    let removing = || format!("could not remove `{}`", path.display());
+    let mut aside = Aside::of(path);
+    for old in files::inside(path.parent().unwrap_or(path)) {
+        if aside.has_named(&old) {
+            let _ = remove_folder(&old, &mut aside);
+        }
+    }
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -80,8 +88,66 @@ fn clear(path: &Path) -> Result<()> {
             return Err(error).with_context(|| format!("could not look at `{}`", path.display()));
         }
     };
-    let removed = if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.with_context(|| format!("could not remove `{}`", path.display()))
+    match kind.is_dir() {
+        true => {
+            let folder = aside.name();
+            fs::rename(path, &folder).with_context(removing)?;
+            // Whoever made it may still put things into it: then the next call removes it.
+            let _ = remove_folder(&folder, &mut aside);
+            Ok(())
+        }
+        false => fs::remove_file(path).with_context(removing),
+    }
+}
+
+/// The names that a folder, and the folders in it, get on their way out: beside where it lay.
+struct Aside {
+    path: PathBuf,
+    start: String,
+    next: u64,
+}
+
+impl Aside {
+    fn of(path: &Path) -> Aside {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Aside { path: path.to_owned(), start: format!("{name}.left-"), next: 0 }
+    }
+
+    fn has_named(&self, path: &Path) -> bool {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.start))
+    }
+
+    /// One that nothing has.
+    fn name(&mut self) -> PathBuf {
+        loop {
+            let name = self.path.with_file_name(format!("{}{}", self.start, self.next));
+            self.next += 1;
+            if fs::symlink_metadata(&name).is_err() {
+                return name;
+            }
+        }
+    }
+}
+
+/// Removes a folder of any depth: the folders in it are first put beside it, where only root puts
+/// anything. `remove_dir_all` goes down with a call and an open file for each level, and the one
+/// who made the folder decides how many there are.
+fn remove_folder(folder: &Path, aside: &mut Aside) -> io::Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let name = aside.name();
+                fs::rename(entry.path(), &name)?;
+                folders.push(name);
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        fs::remove_dir(&folder)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -121,5 +187,45 @@ mod tests {
         check(|path| std::os::unix::fs::symlink("/etc/passwd", path).unwrap(), None);
         check(|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(), None);
         check(|path| fs::create_dir_all(path.join("a/b")).unwrap(), None);
+    }
+
+    /// A folder in a folder in a folder; its path is longer than any that may be named.
+    fn deep(path: &Path, levels: usize) {
+        let mut inner = path.with_file_name("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("file"), "").unwrap();
+        for level in 0..levels {
+            let outer = path.with_file_name(format!("outer-{level}"));
+            fs::create_dir(&outer).unwrap();
+            fs::rename(&inner, outer.join("inner")).unwrap();
+            inner = outer;
+        }
+        fs::rename(inner, path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_goes_however_deep_it_is_and_what_was_left_of_one_goes_with_the_next() {
+        check(|path| deep(path, 1_200), None);
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("request"), directory.path().join("taken"));
+        for name in ["taken.left-0", "taken.left-7", "taken.left"] {
+            fs::create_dir_all(directory.path().join(name).join("a/b")).unwrap();
+        }
+        fs::create_dir_all(from.join("a/b")).unwrap();
+        assert!(take(&from, &to, 10).is_err());
+        assert_eq!(files::inside(directory.path()), [directory.path().join("taken.left")]);
+    }
+
+    #[test]
+    fn wide_folders_go_as_well() {
+        check(
+            |path| {
+                for one in 0..300 {
+                    fs::create_dir_all(path.join(format!("{one}/a/b"))).unwrap();
+                    fs::write(path.join(format!("{one}/a/file")), "").unwrap();
+                }
+            },
+            None,
+        );
     }
 }

@@ -53,6 +53,9 @@ fn assert_unharmed(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// Makes folders in each other, more than a process may have open files.
+const DEEP: &str = "import os\nfor _ in range(5000): os.mkdir(\"d\"); os.chdir(\"d\")";
+
 #[test]
 fn whatever_lies_in_a_requests_place_is_taken_away_unread() -> Result<()> {
     let world = machine("hostile-files")?;
@@ -69,6 +72,10 @@ fn whatever_lies_in_a_requests_place_is_taken_away_unread() -> Result<()> {
         ("a folder", "mkdir -p $R.new/a/b/c; touch $R.new/a/b/c/d; mv $R.new $R"),
         ("a folder that may not be entered", "mkdir -p $R.no/a; chmod 0 $R.no/a; mv $R.no $R"),
         ("a folder with a link out", "mkdir $R.out; ln -s /etc $R.out/etc; mv $R.out $R"),
+        (
+            "a folder of any depth",
+            "mkdir $R.deep; cd $R.deep; python3 -c \"$DEEP\"; cd ..; mv $R.deep $R",
+        ),
         ("a name for another file", "echo '\"mine\"' > $R.one; ln $R.one $R"),
         ("nothing", "touch $R"),
         ("no JSON", "echo ']' > $R.new; mv $R.new $R"),
@@ -80,7 +87,7 @@ fn whatever_lies_in_a_requests_place_is_taken_away_unread() -> Result<()> {
             "printf '{\"version\": \"\\033[2J\\nAUTODEPLOY_OUTCOME=kept\"}' > $R.new; mv $R.new $R",
         ),
     ] {
-        hostile(&world, &format!("R={REQUEST}; {line}"))?;
+        hostile(&world, &format!("R={REQUEST}; DEEP='{DEEP}'; {line}"))?;
         // By `test -L` as well: what leads nowhere is there all the same.
         let gone = || Ok(host.run(&format!("test -e {REQUEST} -o -L {REQUEST}"))?.code() == 1);
         wait_until(&format!("the end of {what}"), SOON, gone)?;
