@@ -65,6 +65,15 @@ pub fn is_repeat(request: &Request, record: &Record) -> bool {
     })
 }
 
+/// Says what was taken, with what the agent said in a person's name: nothing proves that, and the
+/// journal is where that person finds it.
+pub fn taken(request: &Request) -> String {
+    let mut said = vec!["took a request".to_owned()];
+    said.extend(request.emergency.then(|| "as an emergency".to_owned()));
+    said.extend(request.unblocked_by.map(|uid| format!("its closure unblocked by uid {uid}")));
+    said.join(", ")
+}
+
 /// Grants a request, or says how it ends.
 ///
 /// # Errors
@@ -269,6 +278,14 @@ mod tests {
             repeats(Request { toplevel: path('c'), ..request() }, end, false);
         }
         assert!(!is_repeat(&request(), &Record::default()));
+    }
+
+    #[test]
+    fn what_is_said_in_a_persons_name_is_told() {
+        assert_eq!(taken(&request()), "took a request");
+        let more = Request { emergency: true, unblocked_by: Some(1000), ..request() };
+        let said = "took a request, as an emergency, its closure unblocked by uid 1000";
+        assert_eq!(taken(&more), said);
     }
 
     #[test]

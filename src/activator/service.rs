@@ -15,7 +15,7 @@ use crate::activator::conduct::event_of;
 use crate::activator::host::real::{self, RUNNING};
 use crate::activator::record::{Record, Trial};
 use crate::activator::report::Loader;
-use crate::activator::request::{Closure, Facts, grant, is_repeat};
+use crate::activator::request::{Closure, Facts, grant, is_repeat, taken};
 use crate::activator::trial::phase::{End, Phase};
 use crate::activator::{report, trial};
 use crate::config::settings::{Paths, Settings};
@@ -212,7 +212,7 @@ fn begin(
     let Some(trial) = &record.trial else { return Ok(()) };
     match granted {
         Ok(()) => {
-            tell(EventKind::RequestTaken, about(trial, None), "took a request");
+            tell(EventKind::RequestTaken, about(trial, None), &taken(&trial.request));
             // Both take their time, and neither needs the other.
             let whole = ask_whether_whole(paths, &trial.request);
             let started = start_trial(config);

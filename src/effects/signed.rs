@@ -18,7 +18,7 @@ use crate::model::store_path::StorePath;
 use crate::model::text::escaped;
 
 /// The limit on one question: Nix reads a row of its database for each path, and no contents.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(100);
 
 /// Nix names each path without a signature, in a line of its own; so many bytes of that are kept.
 const ERRORS_KEPT: usize = 1 << 20;

@@ -238,6 +238,9 @@ fn a_hostile_agent_can_bring_an_older_system_of_this_host_and_lie_about_the_remo
     assert_end(&end(&world, 5)?, "blocked/blocked retry=false");
     ask_with(&world, 6, &bad, json!({"unblocked_by": 0, "emergency": true}))?;
     assert_end(&end(&world, 6)?, "kept/healthy retry=false");
+    let told = world.host.journal("-t autodeploy-activate AUTODEPLOY_EVENT=request-taken")?;
+    let said = "took a request, as an emergency, its closure unblocked by uid 0";
+    assert!(told.iter().any(|one| one["MESSAGE"] == said), "{told:#?}");
     // Ending a trial in root's name.
     ask(&world, 7, &mended)?;
     wait_phase(&world, 7, "watching")?;
