@@ -208,7 +208,7 @@ mod tests {
         };
         let line = |path: &StorePath| format!("echo \"path '{path}' is untrusted\" >&2;");
         let one = recursive(2, &line(&path('b')));
-        refuses(&one, unsigned, &format!("a part of what `a` needs is signed neither by a key"));
+        refuses(&one, unsigned, "a part of what `a` needs is signed neither by a key");
         refuses(&one, unsigned, &format!(": `{}`", path('b')));
         let many = ['b', 'c', 'd', 'f', 'g'].map(|letter| line(&path(letter))).concat();
         refuses(&recursive(6, &many), unsigned, &format!("`{}`, and 2 more", path('d')));

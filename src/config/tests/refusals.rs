@@ -133,35 +133,6 @@ fn a_wrong_text_word_or_number_says_what_it_has_to_be() {
         "`c` line 4: `trust.introduction` is wrong: `main` is not a full commit name (40 or 64 hexadecimal digits)",
         "",
     );
-    let no_key = "`c` line 5: `trust.closure_keys` is no public key of Nix";
-    let how = "`nix key convert-secret-to-public` prints one: `NAME:BASE64`, 44 characters of it \
-               after the colon";
-    let digits = "pCKqu0PXXl721uOEbrg+BpsZB6HokY9PMrgbgGw5Zrc=";
-    for key in [
-        digits.to_owned(),
-        format!(":{digits}"),
-        format!("ci 1:{digits}"),
-        format!("ci-1:{}", &digits[1..]),
-        format!("ci-1:{digits}{digits}"),
-        format!("ci-1:{}x", &digits[..43]),
-        format!("ci-1:{}", digits.replace('+', "!")),
-    ] {
-        refused(
-            &format!("[trust]\nclosures = \"signed\"\nclosure_keys = [\"{key}\"]"),
-            no_key,
-            how,
-        );
-    }
-    refused(
-        "[trust]\nclosures = \"signed\"",
-        "`c`: `trust.closure_keys` is missing, and `trust.closures` is `signed`",
-        "`nix key convert-secret-to-public` prints the key that CI signs with",
-    );
-    refused(
-        &format!("[trust]\nclosure_keys = [\"ci-1:{digits}\"]"),
-        "`c` line 4: `trust.closure_keys` is only used with `trust.closures = \"signed\"`",
-        "",
-    );
     refused_whole(
         "source = 5",
         "`c`: `source.url` is missing (and 1 more)",
@@ -362,5 +333,38 @@ fn a_section_of_a_later_release_is_refused_as_a_whole() {
         "[hooks.tell]\ncommand = [\"/bin/x\"]",
         "`c` line 3: `hooks` is not supported by this release yet",
         "take it out: nothing would do what it promises",
+    );
+}
+
+#[test]
+fn a_closure_key_is_a_public_key_and_is_not_repeated() {
+    let no_key = "`c` line 5: `trust.closure_keys` is no public key of Nix";
+    let how = "`nix key convert-secret-to-public` prints one: `NAME:BASE64`, 44 characters of it \
+               after the colon";
+    let digits = "pCKqu0PXXl721uOEbrg+BpsZB6HokY9PMrgbgGw5Zrc=";
+    for key in [
+        digits.to_owned(),
+        format!(":{digits}"),
+        format!("ci 1:{digits}"),
+        format!("ci-1:{}", &digits[1..]),
+        format!("ci-1:{digits}{digits}"),
+        format!("ci-1:{}x", &digits[..43]),
+        format!("ci-1:{}", digits.replace('+', "!")),
+    ] {
+        refused(
+            &format!("[trust]\nclosures = \"signed\"\nclosure_keys = [\"{key}\"]"),
+            no_key,
+            how,
+        );
+    }
+    refused(
+        "[trust]\nclosures = \"signed\"",
+        "`c`: `trust.closure_keys` is missing, and `trust.closures` is `signed`",
+        "`nix key convert-secret-to-public` prints the key that CI signs with",
+    );
+    refused(
+        &format!("[trust]\nclosure_keys = [\"ci-1:{digits}\"]"),
+        "`c` line 4: `trust.closure_keys` is only used with `trust.closures = \"signed\"`",
+        "",
     );
 }

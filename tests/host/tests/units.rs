@@ -155,6 +155,7 @@ fn in_its_sandbox_the_agent_can_do_its_work_and_nothing_else() -> Result<()> {
     host.sh("mkdir -p /run/autodeploy-activate; echo '{}' > /run/autodeploy-activate/report.json")?;
     let (profile, report) = (host.profile()?, host.read("/run/autodeploy-activate/report.json")?);
     host.sh("systemctl start autodeploy.service")?;
+    host.sh("systemd-analyze security --no-pager --threshold=15 autodeploy.service")?;
     let seen = host.sh("cat /var/lib/autodeploy/seen")?;
     let users = host.sh("echo uid $(id -u autodeploy) sees $(id -u alice)")?;
     let expected = [
