@@ -119,7 +119,7 @@ fn only_a_closure_whose_every_path_is_signed_is_tried() -> Result<()> {
     assert!(said.contains("a part of what") && said.ends_with(&format!("`{part}`")), "{said}");
     // As the hint has it: the cache that signs all that it serves has the signatures.
     host.sh(&format!(
-        "nix copy --to 'file:///var/cache/ours?secret-key=/root/ours' {next}; \
+        "nix copy --to 'file:///var/cache/ours?compression=none&secret-key=/root/ours' {next}; \
          nix store copy-sigs --recursive --substituter file:///var/cache/ours {next}"
     ))?;
     ask_and_keep(&world, 7, &next)?;
