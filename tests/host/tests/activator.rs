@@ -5,10 +5,9 @@
 
 use anyhow::{Result, ensure};
 use autodeploy_testhost::host::HostOptions;
-use autodeploy_testhost::package;
 use autodeploy_testhost::requests::{
-    AGENT_UNIT, SOON, TRIAL, URL, ask, ask_with, assert_end, assert_settled_on, built, end,
-    machine, prepare, report, trial, wait_phase,
+    SOON, TRIAL, URL, ask, ask_with, assert_end, assert_settled_on, built, end, machine, prepare,
+    report, trial, wait_phase,
 };
 use autodeploy_testhost::wait::wait_until;
 use autodeploy_testhost::world::World;
