@@ -220,6 +220,8 @@ fn a_loop_of_requests_takes_a_second_each_and_an_honest_one_is_served_afterwards
 #[test]
 fn a_hostile_agent_can_bring_an_older_system_of_this_host_and_lie_about_the_remote() -> Result<()> {
     let world = machine("hostile-can")?;
+    // Nothing of what it says about the remote is true from here on.
+    world.forge.cut()?;
     let hole = built(&world, "with a hole", |infra| infra.etc("hole", "yes\n"))?;
     let mended = built(&world, "mended", |infra| {
         infra.unset("etc/hole");
