@@ -331,6 +331,16 @@ fn an_impossible_result_leaves_a_deployment_alone() {
     assert_eq!(advance(&asked, Err(failure)), Step::Rest);
 }
 
+#[test]
+fn another_hosts_closure_does_not_become_ours_by_waiting() {
+    let one = deployment(1, 'a', realising("one"));
+    for (reason, retry) in [(Reason::WRONG_HOST, false), (Reason::BUILD_FAILED, true)] {
+        let step = advance(&one, Err(Failure::new(reason, "it failed")));
+        let Step::End(_, end) = step else { panic!("{step:?}") };
+        assert_eq!((end.outcome, end.retry), (Outcome::Failed, retry));
+    }
+}
+
 fn verdict(outcome: Outcome, retry: bool) -> Verdict {
     Verdict {
         deployment: DeploymentId(1),
