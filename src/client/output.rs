@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use crate::client::failed::Failed;
+use crate::model::text::escaped_json;
 
 /// Writes text to standard output.
 ///
@@ -19,13 +20,13 @@ pub fn print(text: &str) -> Result<(), Failed> {
     })
 }
 
-/// Writes a value as indented JSON.
+/// Writes a value as indented JSON, which no text in it can turn into anything else on a terminal.
 ///
 /// # Errors
 /// Those of [`print`].
 pub fn print_json(value: &impl Serialize) -> Result<(), Failed> {
     let json = serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?;
-    print(&(json + "\n"))
+    print(&(escaped_json(&json) + "\n"))
 }
 
 /// Writes a value as one line of JSON.
@@ -34,7 +35,7 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failed> {
 /// Those of [`print`].
 pub fn print_json_line(value: &impl Serialize) -> Result<(), Failed> {
     let json = serde_json::to_string(value).map_err(anyhow::Error::from)?;
-    print(&(json + "\n"))
+    print(&(escaped_json(&json) + "\n"))
 }
 
 /// Writes a line to standard error; if nobody reads that, nobody has to know.

@@ -3,7 +3,7 @@
 //! A rule never repeats the text of an address: a password may be in it.
 
 use crate::config::problem::Complaint;
-use crate::model::text::escaped;
+use crate::model::text::{escaped, is_plain};
 
 /// A test of one text.
 pub type Rule = fn(&str) -> Result<(), Complaint>;
@@ -18,7 +18,7 @@ pub fn line(text: &str) -> Result<(), Complaint> {
     if text.len() > LONGEST_TEXT_BYTES {
         return Err(Complaint::new(format!("is longer than {LONGEST_TEXT_BYTES} bytes")));
     }
-    match escaped(text, LONGEST_TEXT_BYTES) == text {
+    match is_plain(text) {
         true => Ok(()),
         false => Err(Complaint::new("has a control character in it")),
     }
@@ -91,6 +91,10 @@ fn ssh_authority(authority: &str) -> Result<(), Complaint> {
     if user.is_empty() {
         return Err(Complaint::new("has an empty user name"));
     }
+    if user.starts_with('-') {
+        // Whoever hands it to a program would hand over an option.
+        return Err(Complaint::new("has no valid user name"));
+    }
     host_and_port(host).map_err(|complaint| match host.split_once(':') {
         // What follows the colon may be the first part of a path that was written the short way.
         Some((_, port)) if !port.is_empty() && !port.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -125,7 +129,8 @@ fn is_host(host: &str, bracketed: bool) -> bool {
         }
         false => {
             let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-            !host.is_empty() && host.len() <= 253 && host.bytes().all(allowed)
+            let named = !host.is_empty() && !host.starts_with('-') && host.len() <= 253;
+            named && host.bytes().all(allowed)
         }
     }
 }
@@ -331,6 +336,10 @@ mod tests {
                 ("ssh://me:secret@host/x", "has a password in it"),
                 ("ssh://@host/x", "has an empty user name"),
                 ("ssh://git@host:infra/x", "has no valid port"),
+                ("ssh://-oProxyCommand/x", "has no valid host name"),
+                ("ssh://-l@host/x", "has no valid user name"),
+                ("https://-host/x", "has no valid host name"),
+                ("--upload-pack=touch x", "has no scheme"),
                 ("https://host", "has no path to a repository"),
                 ("https://host/", "has no path to a repository"),
                 ("https:///x", "has no valid host name"),

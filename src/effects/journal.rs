@@ -8,6 +8,10 @@ use crate::model::deployment::{DeploymentId, Outcome};
 use crate::model::event::{EventKind, Level};
 use crate::model::failure::Reason;
 use crate::model::store_path::StorePath;
+use crate::model::text::escaped;
+
+/// Longer messages are cut, in characters.
+const LONGEST_MESSAGE: usize = 4000;
 
 /// What an event is about; what does not apply is left out of the journal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,9 +51,10 @@ pub fn connect(identifier: &str) -> Result<()> {
 
 /// Writes one event.
 ///
-/// `message` is one sentence of ours; text from outside in it has been through
-/// [`crate::model::text::escaped`].
+/// `message` is one sentence of ours; text from outside in it has been through [`escaped`], and goes
+/// through it here once more: one line in, one line out.
 pub fn record(kind: EventKind, about: About<'_>, message: &str) {
+    let message = escaped(message, LONGEST_MESSAGE);
     macro_rules! at {
         ($level:ident) => {
             tracing::event!(

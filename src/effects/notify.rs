@@ -10,6 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use sd_notify::NotifyState;
 
+use crate::model::text::escaped;
+
+/// Longer lines are cut, in characters.
+const LONGEST_STATUS: usize = 500;
+
 /// How often [`beating`] shows that we live.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -18,9 +23,9 @@ pub fn ready() {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 }
 
-/// Shows one line.
+/// Shows one line: a line end in it would begin the next message to systemd.
 pub fn status(text: &str) {
-    let _ = sd_notify::notify(&[NotifyState::Status(text)]);
+    let _ = sd_notify::notify(&[NotifyState::Status(&escaped(text, LONGEST_STATUS))]);
 }
 
 /// Shows the watchdog that we live.

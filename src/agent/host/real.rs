@@ -27,6 +27,7 @@ use crate::model::commit::CommitId;
 use crate::model::deployment::DeploymentId;
 use crate::model::failure::{Failure, Reason};
 use crate::model::store_path::StorePath;
+use crate::model::text::escaped;
 
 /// What the agent does to the machine that it runs on.
 pub struct RealHost {
@@ -221,7 +222,8 @@ impl Host for RealHost {
         // Without systemd there is nobody to tell, and that is no fault.
         let _ = match &notice {
             Notice::Ready => sd_notify::notify(&[NotifyState::Ready]),
-            Notice::Status(line) => sd_notify::notify(&[NotifyState::Status(line)]),
+            // A line end would begin the next message.
+            Notice::Status(line) => sd_notify::notify(&[NotifyState::Status(&escaped(line, 500))]),
             Notice::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
             Notice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
         };
