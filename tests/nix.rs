@@ -117,6 +117,7 @@ fn build() -> Build {
         submodules: false,
         substitute_only: false,
         evaluation_timeout: Duration::from_secs(20),
+        evaluation_memory: 256 << 20,
         build_timeout: Duration::from_secs(20),
         reserve: 0,
         collect_garbage: CollectGarbage::Never,
@@ -244,6 +245,31 @@ fn hangs_end_at_their_limits() {
     check(resolved, "evaluation-timeout", &format!("{AT}: not finished within 200 ms"));
     let message = "could not build `good`: not finished within 200 ms";
     check(world.realise(&short), "build-timeout", message);
+}
+
+#[test]
+fn the_git_of_an_evaluator_speaks_to_remotes_alone_where_submodules_are_followed() {
+    let eval = r#"echo "$GIT_ALLOW_PROTOCOL $GIT_TERMINAL_PROMPT" > "$HOME/git"; echo null"#;
+    for (submodules, expected) in
+        [(true, "git:http:https:ssh 0\n"), (false, "file:git:http:https:ssh 0\n")]
+    {
+        let world = World::new(&Scripts { eval, ..WORKS });
+        let build = Build { submodules, ..build() };
+        let _ = world.nix.resolve(Path::new("/repo"), &commit(), &build);
+        assert_eq!(fs::read_to_string(world.path("home/git")).unwrap(), expected);
+    }
+}
+
+#[test]
+fn an_evaluator_that_takes_all_memory_ends_at_its_limit() {
+    let eats = "dd if=/dev/zero of=/dev/null bs=600M count=1 2>/dev/null || { echo 'error: out of memory' >&2; exit 1; }; echo null";
+    let world = World::new(&Scripts { eval: eats, look: "echo null", ..WORKS });
+    let failure = world.resolve().unwrap_err();
+    assert_eq!(failure.reason.as_str(), "evaluation-failed", "{failure}");
+    assert_eq!(
+        failure.hint.unwrap(),
+        "the evaluator may take `256MiB` (`build.evaluation_memory`)"
+    );
 }
 
 #[test]

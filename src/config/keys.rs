@@ -117,7 +117,7 @@ keys! {
     "source.fetch_timeout" = Span("1s", "1d"), Value("10min"),
         "the limit on one fetch; one that brings less than 1 kB/s for 60 s ends earlier";
     "source.max_fetch_bytes" = Size("1MiB", "1TiB"), Value("2GiB"),
-        "the limit on what one fetch may bring";
+        "the limit on what one fetch may bring, and on what the files of the commit take unpacked";
     "source.mirrors" = Later(Harmless::EmptyList), Nothing,
         "other addresses of the same repository";
     "source.testing_branch" = Later(Harmless::Nothing), Nothing,
@@ -152,6 +152,8 @@ keys! {
         "never build on this machine";
     "build.evaluation_timeout" = Span("1s", "1d"), Value("15min"),
         "the limit on one evaluation";
+    "build.evaluation_memory" = Size("256MiB", "1TiB"), Value("8GiB"),
+        "the limit on the memory of the evaluator, for each of its processes; builds are the Nix daemon's";
     "build.build_timeout" = Span("1s", "30d"), Value("6h"),
         "the limit on one build or download";
     "build.reserve" = Size("0B", "1TiB"), Value("256MiB"),

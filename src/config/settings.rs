@@ -92,6 +92,8 @@ pub struct Build {
     pub substitute_only: bool,
     /// The limit on one evaluation.
     pub evaluation_timeout: Duration,
+    /// The limit on the memory of each of the evaluator's processes, in bytes.
+    pub evaluation_memory: u64,
     /// The limit on one build or download.
     pub build_timeout: Duration,
     /// The room that has to be left beside what is downloaded, in bytes.

@@ -119,6 +119,7 @@ fn build(reading: &mut Reading, host: &str) -> Build {
         submodules: reading.flag("build.submodules"),
         substitute_only: reading.flag("build.substitute_only"),
         evaluation_timeout: reading.span("build.evaluation_timeout"),
+        evaluation_memory: reading.number("build.evaluation_memory"),
         build_timeout: reading.span("build.build_timeout"),
         reserve: reading.number("build.reserve"),
         collect_garbage: collects.unwrap_or(CollectGarbage::Never),

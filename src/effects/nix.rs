@@ -49,6 +49,9 @@ const PASSED_ON: [&str; 9] = [
     "NIX_DAEMON_SOCKET_PATH",
 ];
 
+/// How the Git that Nix starts may reach remotes.
+const REMOTE_PROTOCOLS: &str = "git:http:https:ssh";
+
 /// What to look at when our own files cannot be written.
 const OWN_DIRECTORY: &str = "is there room, and may the agent's user write, in `paths.state_dir`?";
 
@@ -114,7 +117,7 @@ impl Nix {
         let attribute = escaped(wanted.attribute(), 200);
         let what = format!("could not evaluate `{attribute}` at `{}`", commit.short());
         let program = self
-            .evaluator(build.evaluation_timeout)
+            .evaluator_for(build.evaluation_timeout, build)
             .arg("--no-update-lock-file")
             .arg(wanted.reference())
             .args(["--apply", BOTH_PATHS]);
@@ -128,7 +131,7 @@ impl Nix {
                     .hint("`build.evaluation_timeout` is the limit; does the flake import from derivations?"))
             }
             Status::Code(_) | Status::Signal(_) | Status::Stopped => {
-                Err(self.why_not_evaluated(&ended, &what, &wanted))
+                Err(self.why_not_evaluated(&ended, &what, (&wanted, build)))
             }
         }
     }
@@ -275,6 +278,19 @@ impl Nix {
             .args(["--extra-experimental-features", "nix-command flakes"])
             .args(["eval", "--json", "--option", "flake-registry", ""])
             .keep_stdout(LONGEST_ANSWER)
+    }
+
+    /// An evaluator that reads what a commit says.
+    fn evaluator_for(&self, limit: Duration, build: &Build) -> Program {
+        let protocols = match build.submodules {
+            true => REMOTE_PROTOCOLS.to_owned(),
+            // An input of a flake may be a repository on this machine; its lock file says which.
+            false => format!("file:{REMOTE_PROTOCOLS}"),
+        };
+        self.evaluator(limit)
+            .memory(build.evaluation_memory)
+            .env("GIT_ALLOW_PROTOCOL", protocols)
+            .env("GIT_TERMINAL_PROMPT", "0")
     }
 
     fn store(&self, limit: Duration) -> Program {

@@ -4,6 +4,8 @@
 //! is a process group of its own that is killed as a whole at the limit. Reading what a program
 //! printed is not done here but where the bytes are understood.
 
+pub mod memory;
+
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -19,6 +21,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use crate::effects::process::memory::{LIMITED, SHELL};
+
 /// Standard error keeps its last bytes, because that is where the cause stands.
 const STDERR_KEPT_BYTES: usize = 2048;
 
@@ -33,6 +37,7 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     limit: Duration,
+    memory_kib: Option<u64>,
     output: Output,
     errors_kept: usize,
 }
@@ -103,6 +108,7 @@ impl Program {
             arguments: Vec::new(),
             environment: vec![locale],
             limit,
+            memory_kib: None,
             output: Output::Captured(1 << 20),
             errors_kept: STDERR_KEPT_BYTES,
         }
@@ -123,6 +129,14 @@ impl Program {
     /// Sets a variable.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Program {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Limits the memory of each of its processes, in bytes; without this there is no limit.
+    ///
+    /// A program that is not there is then told by the exit code of a shell, 127.
+    pub fn memory(mut self, bytes: u64) -> Program {
+        self.memory_kib = Some(bytes / 1024);
         self
     }
 
@@ -162,21 +176,7 @@ impl Program {
     /// # Errors
     /// It could not be started.
     pub fn start(&self) -> Result<Running> {
-        let pipe = || match self.output {
-            Output::Captured(_) => Stdio::piped(),
-            Output::Inherited => Stdio::inherit(),
-        };
-        let mut child = Command::new(&self.path)
-            .args(&self.arguments)
-            .env_clear()
-            .envs(self.environment.iter().cloned())
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(pipe())
-            .stderr(pipe())
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("could not start `{}`", self.path.display()))?;
+        let mut child = self.spawn()?;
         let kept = match self.output {
             Output::Captured(bytes) => bytes,
             Output::Inherited => 0,
@@ -196,6 +196,32 @@ impl Program {
         };
         watch(running.pid, sender);
         Ok(running)
+    }
+
+    fn spawn(&self) -> Result<Child> {
+        let pipe = || match self.output {
+            Output::Captured(_) => Stdio::piped(),
+            Output::Inherited => Stdio::inherit(),
+        };
+        let mut command = match self.memory_kib {
+            None => Command::new(&self.path),
+            Some(limit) => {
+                let mut shell = Command::new(SHELL);
+                shell.args(["-c", LIMITED, &limit.to_string()]).arg(&self.path);
+                shell
+            }
+        };
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(pipe())
+            .stderr(pipe())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("could not start `{}`", self.path.display()))
     }
 }
 
@@ -367,6 +393,20 @@ mod tests {
         assert_eq!(ended.stdout, b"123");
         assert_eq!(ended.stderr.len(), STDERR_KEPT_BYTES);
         assert!(ended.stderr.ends_with(b"end\n"));
+    }
+
+    #[test]
+    fn memory_ends_at_its_limit_and_what_it_starts_is_held_to_it_as_well() {
+        // The shell takes twice as much as it may; `dd` in a process of its own.
+        for script in [
+            "x=$(head -c 64000000 /dev/zero | tr '\\0' x); echo done",
+            "dd if=/dev/zero of=/dev/null bs=64M count=1 && echo done",
+        ] {
+            let limited = shell(script).memory(32 << 20).run().unwrap();
+            assert_eq!(limited.stdout, b"", "{script}");
+            let free = shell(script).memory(1 << 30).run().unwrap();
+            assert_eq!(free.stdout, b"done\n", "{script}");
+        }
     }
 
     #[test]

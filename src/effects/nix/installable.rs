@@ -142,6 +142,7 @@ mod tests {
             submodules,
             substitute_only: false,
             evaluation_timeout: Duration::from_secs(1),
+            evaluation_memory: 1 << 30,
             build_timeout: Duration::from_secs(1),
             reserve: 0,
             collect_garbage: CollectGarbage::Never,

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::settings::Build;
+use crate::config::size;
 use crate::effects::nix::Nix;
 use crate::effects::nix::installable::Installable;
 use crate::effects::nix::told::{self, BuildEnd, Missing};
@@ -28,7 +30,7 @@ impl Nix {
         &self,
         ended: &Ended,
         what: &str,
-        wanted: &Installable,
+        (wanted, build): (&Installable, &Build),
     ) -> Failure {
         if ended.status == Status::Stopped {
             return stopped(what);
@@ -36,7 +38,13 @@ impl Nix {
         if let Some(failure) = self.full_disk(ended, what).or_else(|| self.lost_daemon(what)) {
             return failure;
         }
-        let looked = self.evaluator(SECOND_LOOK).args(["--expr", &wanted.missing_part()]);
+        if ran_out_of_memory(ended) {
+            let limit = size::shown(build.evaluation_memory);
+            return evaluation_failed(ended, what)
+                .hint(format!("the evaluator may take `{limit}` (`build.evaluation_memory`)"));
+        }
+        let looked = self.evaluator_for(SECOND_LOOK, build);
+        let looked = looked.args(["--expr", &wanted.missing_part()]);
         let missing = self.halt.run(&looked).ok().filter(Ended::succeeded);
         match missing.map(|ended| told::json::<Option<Missing>>(&ended.stdout)) {
             Some(Ok(Some(missing))) => no_such_host(what, &missing),
@@ -112,6 +120,14 @@ impl Nix {
                 .hint("`nix-collect-garbage` makes room"),
         )
     }
+}
+
+/// Tells whether memory was what an evaluation lacked. Only the hint depends on it, so that its words
+/// may be read: nobody can be asked afterwards, and the exit code is that of a typo.
+fn ran_out_of_memory(ended: &Ended) -> bool {
+    let said = String::from_utf8_lossy(&ended.stderr).to_lowercase();
+    let words = ["out of memory", "cannot allocate memory", "bad_alloc", "bad alloc"];
+    words.iter().any(|words| said.contains(words))
 }
 
 fn no_such_host(what: &str, missing: &Missing) -> Failure {
