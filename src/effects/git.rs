@@ -19,7 +19,9 @@ pub(crate) mod known_hosts;
 mod lineage;
 mod local;
 mod says;
+mod submodules;
 mod tidy;
+mod weigh;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -64,7 +66,7 @@ pub struct Git {
 pub struct FetchLimits {
     /// The whole of it, killed at the end.
     pub timeout: Duration,
-    /// What may arrive, in bytes.
+    /// What may arrive, and what the tip's tree may take once it is unpacked, in bytes.
     pub max_bytes: u64,
 }
 
@@ -201,6 +203,15 @@ impl Git {
         self.ask_own(&Ask::Keep { repository: self.repository.clone(), commits })
     }
 
+    /// Refuses a commit whose submodules lead anywhere but to remotes. For before an evaluation that
+    /// fetches them.
+    ///
+    /// # Errors
+    /// `submodule-refused`; the repository is damaged, or the tip is not in it.
+    pub fn check_submodules(&self, tip: &CommitId) -> Result<(), Failure> {
+        self.ask_own(&Ask::Submodules { repository: self.repository.clone(), tip: tip.clone() })
+    }
+
     /// Reads everything that the tip's tree holds, and compares it with its name.
     ///
     /// [`Git::fetch`] looks every object of that tree up, which costs some milliseconds and finds
@@ -303,7 +314,7 @@ fn read_answer<T: DeserializeOwned>(
 ) -> Result<T, Failure> {
     match serde_json::from_slice::<Answer<T>>(&ended.stdout) {
         Ok(Answer::Done(value)) => return Ok(value),
-        Ok(Answer::Failed(failure)) => return Err(failure),
+        Ok(Answer::Failed(failure)) => return Err(shown_safely(failure)),
         Err(_) => (),
     }
     let internal = |how: &str| {
@@ -326,6 +337,13 @@ fn read_answer<T: DeserializeOwned>(
         Status::Signal(signal) => internal(&format!("was ended by signal {signal}")),
         Status::Code(code) => internal(&format!("ended with {code} and without an answer")),
     })
+}
+
+/// The child reads what the network sends: what it says is believed no more than that.
+fn shown_safely(failure: Failure) -> Failure {
+    let safe = |text: &str| crate::model::text::escaped(text, 2000);
+    let hint = failure.hint.as_deref().map(safe);
+    Failure { message: safe(&failure.message), hint, ..failure }
 }
 
 /// Returns what is shown of a remote.

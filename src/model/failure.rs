@@ -32,6 +32,7 @@ reasons! {
     FETCH_FAILED = "fetch-failed", "the objects did not arrive whole";
     TOO_LARGE = "too-large", "a limit on what may be fetched was passed";
     CLONE_DAMAGED = "clone-damaged", "the agent's repository was damaged and is fetched anew";
+    SUBMODULE_REFUSED = "submodule-refused", "a submodule leads to a place on this machine, or to no full address";
     NOT_A_DESCENDANT = "not-a-descendant", "the tip does not descend from the last kept commit";
     DATE_WENT_BACK = "date-went-back", "the commit's date lies before that of the last kept commit";
     NOT_SIGNED = "not-signed", "a commit is not signed by an allowed key";

@@ -111,6 +111,15 @@ fn a_git_directory_that_is_a_file() {
 }
 
 #[test]
+fn a_git_directory_that_is_a_link() {
+    check(|inside| {
+        let elsewhere = inside.with_file_name("elsewhere");
+        fs::rename(inside, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, inside).unwrap();
+    });
+}
+
+#[test]
 fn a_tip_that_is_garbage() {
     check(|inside| fs::write(inside.join("refs/autodeploy/tip"), "garbage").unwrap());
 }

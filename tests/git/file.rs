@@ -162,6 +162,54 @@ fn other_schemes_are_refused() {
 }
 
 #[test]
+fn what_a_remote_configures_is_never_run() {
+    let both = Both::new();
+    both.commit(".gitattributes", "* filter=run diff=run merge=run");
+    let proof = both.directory.path().join("ran");
+    let script = both.directory.path().join("run");
+    std::fs::write(&script, format!("#!/bin/sh\ntouch {}\n", proof.display())).unwrap();
+    let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    let inside = both.origin.join(".git");
+    for name in ["post-checkout", "reference-transaction", "post-index-change", "post-update"] {
+        std::fs::create_dir_all(inside.join("hooks")).unwrap();
+        std::fs::copy(&script, inside.join("hooks").join(name)).unwrap();
+    }
+    let tip = both.tip();
+    let names = [
+        "core.fsmonitor",
+        "core.sshCommand",
+        "core.gitProxy",
+        "core.pager",
+        "core.askPass",
+        "credential.helper",
+        "uploadpack.packObjectsHook",
+        "filter.run.smudge",
+        "filter.run.clean",
+        "diff.run.textconv",
+    ];
+    let run = script.display();
+    let lines = names.iter().map(|name| {
+        let (section, key) = name.rsplit_once('.').unwrap();
+        match section.split_once('.') {
+            Some((one, two)) => format!("[{one} \"{two}\"]\n\t{key} = {run}\n"),
+            None => format!("[{section}]\n\t{key} = {run}\n"),
+        }
+    });
+    let config = std::fs::read_to_string(inside.join("config")).unwrap();
+    std::fs::write(inside.join("config"), config + &lines.collect::<String>()).unwrap();
+    let want = Want { tip: tip.clone(), mark: None };
+    assert_eq!(both.git.fetch(&both.file_remote(), &want, &LIMITS).unwrap().tip, tip);
+    both.git.check(&tip).unwrap();
+    assert!(!proof.exists());
+    let ours = std::fs::read_to_string(both.git.repository().join(".git/config")).unwrap();
+    assert!(!ours.contains("run"), "{ours}");
+    let hooks = std::fs::read_dir(both.git.repository().join(".git/hooks")).unwrap().flatten();
+    let names: Vec<_> = hooks.map(|hook| hook.file_name()).collect();
+    assert_eq!(names, ["README.sample"]);
+}
+
+#[test]
 fn a_fetch_over_the_limit_changes_nothing() {
     let both = Both::new();
     let remote = both.file_remote();

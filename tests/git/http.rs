@@ -1,9 +1,11 @@
 //! Fetches over HTTP and HTTPS, by the child.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use autodeploy::effects::git::{FetchLimits, Want};
+use autodeploy::effects::git::{FetchLimits, Git, Want};
 use autodeploy::effects::remote::RefPoll;
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -103,6 +105,62 @@ fn a_redirect_to_another_host_is_refused_and_one_on_the_same_host_followed() {
     assert_eq!(both.fetch(&remote, None).unwrap().tip, both.tip());
 }
 
+#[tokio::test]
+async fn credentials_do_not_go_where_a_redirect_leads() {
+    let both = Both::new();
+    let server = Server::start(both.directory.path(), Manner::Serve);
+    // Another port of the same host, which libgit2 would follow.
+    let other = Server::start(both.directory.path(), Manner::Only("git:word"));
+    server.turn(Manner::Redirect(format!("http://127.0.0.1:{}", other.port)));
+    let mut remote = both.remote(&server.url().replace("/origin", "/old/origin"));
+    let file = both.directory.path().join("token");
+    std::fs::write(&file, "word\n").unwrap();
+    remote.token_file = Some(file);
+    let failure = both.fetch(&remote, None).unwrap_err();
+    assert_eq!(failure.reason.as_str(), "access-denied");
+    assert!(
+        failure.message.ends_with(": a redirect leads elsewhere, and wants credentials there"),
+        "{failure}"
+    );
+    let polled = RefPoll::new(both.git.clone()).tip(&remote, LIMITS.timeout).await;
+    let message = polled.unwrap_err().failure.message;
+    assert!(message.ends_with("leads to another host and is not followed"), "{message}");
+    assert!(server.was_shown("git:word"), "the remote itself may see it");
+    assert!(!other.was_shown("git:word"));
+}
+
+/// The child of a test, with everything that it was given written down.
+fn listening_child(both: &Both) -> (Git, PathBuf) {
+    let given = both.directory.path().join("given");
+    let script = both.directory.path().join("autodeployd");
+    let (real, log) = (env!("CARGO_BIN_EXE_autodeployd"), given.display());
+    let text =
+        format!("#!/bin/sh\nprintf '%s\\n' \"$@\" >> {log}\nenv >> {log}\nexec {real} \"$@\"\n");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    (Git::new(script, both.directory.path().join("state/repository")), given)
+}
+
+#[test]
+fn the_child_learns_no_secret_by_its_arguments_or_environment() {
+    let both = Both::new();
+    let (git, given) = listening_child(&both);
+    let server = Server::start(both.directory.path(), Manner::Only("git:word-of-the-token"));
+    let mut remote = both.remote(&server.url());
+    let file = both.directory.path().join("token");
+    std::fs::write(&file, "word-of-the-token\n").unwrap();
+    remote.token_file = Some(file);
+    let want = Want { tip: both.tip(), mark: None };
+    assert_eq!(git.fetch(&remote, &want, &LIMITS).unwrap().tip, both.tip());
+    let given = std::fs::read_to_string(given).unwrap();
+    assert!(given.contains("git-child") && given.contains("\"token_file\":\""), "{given}");
+    assert!(!given.contains("word-of-the-token"), "{given}");
+    let names: BTreeSet<_> = given.lines().filter_map(|line| line.split_once('=')).collect();
+    let names: Vec<_> = names.iter().map(|(n, _)| *n).filter(|n| !n.starts_with('{')).collect();
+    let expected = ["HOME", "LC_ALL", "PWD", "SSL_CERT_FILE"];
+    assert!(names.iter().all(|name| expected.contains(name)), "{names:?}");
+}
+
 #[test]
 fn the_token_opens_the_way_and_is_never_shown() {
     let both = Both::new();
@@ -192,14 +250,19 @@ fn https_is_believed_by_its_authority_and_host() {
     std::fs::write(&believed, authority.to_pem().unwrap()).unwrap();
     let nothing = both.directory.path().join("nothing.pem");
     std::fs::write(&nothing, "").unwrap();
-    for (file, host, expected) in [
-        (&believed, "127.0.0.1", both.tip().as_str()),
-        (&nothing, "127.0.0.1", "access-denied"),
-        (&believed, "localhost", "access-denied"),
+    let plain = Server::start(both.directory.path(), Manner::Serve);
+    server.turn(Manner::Redirect(format!("http://127.0.0.1:{}", plain.port)));
+    for (file, host, path, expected) in [
+        (&believed, "127.0.0.1", "/origin", both.tip().as_str()),
+        (&nothing, "127.0.0.1", "/origin", "access-denied"),
+        (&believed, "localhost", "/origin", "access-denied"),
+        // What is asked for over TLS does not go on without it.
+        (&believed, "127.0.0.1", "/old/origin", "unreachable"),
     ] {
+        let url = server.url().replace("http://127.0.0.1", &format!("https://{host}"));
         let again = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "http::https_is_believed_by_its_authority_and_host"])
-            .env(URL, server.url().replace("http://127.0.0.1", &format!("https://{host}")))
+            .env(URL, url.replace("/origin", path))
             .env(EXPECTED, expected)
             .env("SSL_CERT_FILE", file)
             .env("SSL_CERT_DIR", both.directory.path().join("none"))
@@ -208,6 +271,7 @@ fn https_is_believed_by_its_authority_and_host() {
         let said = String::from_utf8_lossy(&again.stdout) + String::from_utf8_lossy(&again.stderr);
         assert!(again.status.success(), "{host} {expected}: {said}");
     }
+    assert_eq!(plain.take_seen(), Vec::<String>::new());
 }
 
 /// Polls in-process and fetches by the child; `expected` is the tip, or the code of a failure.

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by them")]
 
+mod bombs;
 mod damage;
 mod file;
+mod hostile;
 mod http;
 mod origin;
 mod poll;

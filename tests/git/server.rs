@@ -26,6 +26,8 @@ pub enum Manner {
     Status(u16, &'static str),
     /// With these bytes as an advertisement of this length, over and over.
     Says(Vec<u8>, usize),
+    /// As it should, but for objects: with these bytes.
+    Packs(Vec<u8>),
     /// With one byte a second, for ever.
     Trickle,
     /// As it should, and closes the connection without saying so beforehand.
@@ -100,6 +102,16 @@ impl Server {
         seen.iter().map(line).collect()
     }
 
+    /// Tells whether anything of what came since the last time held this text.
+    pub fn was_shown(&self, text: &str) -> bool {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        seen.iter().any(|request| {
+            let basic = openssl::base64::encode_block(text.as_bytes());
+            let held = |value: &String| value.contains(text) || value.contains(&basic);
+            held(&request.path) || request.headers.values().any(held)
+        })
+    }
+
     fn serve(&self, stream: impl Read + Write, connection: usize) {
         let mut stream = BufReader::new(stream);
         while let Some(request) = read_request(&mut stream, connection) {
@@ -149,6 +161,13 @@ impl Server {
                 }
                 Ok(())
             }
+            Manner::Packs(bytes) => match request.method.as_str() {
+                "POST" => {
+                    let kind = "Content-Type: application/x-git-upload-pack-result\r\n";
+                    respond(stream, 200, kind, bytes)
+                }
+                _ => self.backend(stream, request, true),
+            },
             Manner::Trickle => {
                 write!(stream, "HTTP/1.1 200 OK\r\n{advertisement}Content-Length: 9999\r\n\r\n")?;
                 for byte in b"001e# service=git-upload-pack\n".iter().cycle() {

@@ -119,6 +119,9 @@ impl Workshop {
 
     /// An evaluation that failed is looked at twice: a damaged disk is not the commit's fault.
     fn resolve(&self, commit: &CommitId) -> Result<Resolved, Failure> {
+        if self.build.submodules {
+            self.git.check_submodules(commit)?;
+        }
         let evaluate = || self.nix.resolve(self.git.repository(), commit, &self.build);
         let failure = match evaluate() {
             Ok(resolved) => return Ok(resolved),

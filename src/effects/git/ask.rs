@@ -11,6 +11,12 @@ use crate::effects::remote::address::{Scheme, scheme};
 use crate::model::commit::CommitId;
 use crate::model::failure::Failure;
 
+/// The memory for what a server says before objects come, in bytes: some million refs.
+const WHILE_ASKING: u64 = 512 << 20;
+
+/// The memory for objects, in bytes: some ten million of them.
+const WHILE_FETCHING: u64 = 4 << 30;
+
 /// One question.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Ask {
@@ -26,6 +32,8 @@ pub enum Ask {
     Keep { repository: PathBuf, commits: Vec<CommitId> },
     /// Is everything of the tip's tree there and right?
     Check { repository: PathBuf, tip: CommitId },
+    /// Do its submodules lead only where they may?
+    Submodules { repository: PathBuf, tip: CommitId },
 }
 
 impl Ask {
@@ -35,9 +43,25 @@ impl Ask {
             Ask::Poll { remote, .. } | Ask::Fetch { remote, .. } => {
                 scheme(&remote.url) == Some(Scheme::Https)
             }
-            Ask::Lineage { .. } | Ask::Contains { .. } | Ask::Keep { .. } | Ask::Check { .. } => {
-                false
-            }
+            Ask::Lineage { .. }
+            | Ask::Contains { .. }
+            | Ask::Keep { .. }
+            | Ask::Check { .. }
+            | Ask::Submodules { .. } => false,
+        }
+    }
+
+    /// Returns what the child may take at first and at most, in bytes. A server that lists refs without end meets the first limit;
+    /// the second is for the objects of a large repository, which are held in lists while they arrive.
+    pub fn memory(&self) -> (u64, u64) {
+        match self {
+            Ask::Poll { .. } => (WHILE_ASKING, WHILE_ASKING),
+            Ask::Fetch { .. } => (WHILE_ASKING, WHILE_FETCHING),
+            Ask::Lineage { .. }
+            | Ask::Contains { .. }
+            | Ask::Keep { .. }
+            | Ask::Check { .. }
+            | Ask::Submodules { .. } => (WHILE_FETCHING, WHILE_FETCHING),
         }
     }
 
@@ -49,7 +73,8 @@ impl Ask {
             | Ask::Lineage { .. }
             | Ask::Contains { .. }
             | Ask::Keep { .. }
-            | Ask::Check { .. } => true,
+            | Ask::Check { .. }
+            | Ask::Submodules { .. } => true,
         }
     }
 }

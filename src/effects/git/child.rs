@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use nix::sys::prctl::set_dumpable;
+
 use crate::effects::git::answer::answer;
 use crate::effects::git::ask::Ask;
-use crate::effects::git::{Fetched, Want, clone, fetch, lineage, says, tidy};
+use crate::effects::git::{Fetched, Want, clone, fetch, lineage, says, submodules, tidy, weigh};
+use crate::effects::process::memory;
 use crate::model::failure::{Failure, Reason};
 
 /// Answers one request of [`crate::effects::git::Git`] and ends.
@@ -12,6 +15,9 @@ use crate::model::failure::{Failure, Reason};
 /// `json` is the argument after [`crate::effects::git::CHILD_ARGUMENT`]. Exit code 0 means that
 /// there is an answer, whatever it says.
 pub fn child(json: &str) -> ExitCode {
+    // A crash leaves no image of the memory that the token and the key are in, and nobody else of
+    // the same user looks into it.
+    let _ = set_dumpable(false);
     let ask = match serde_json::from_str::<Ask>(json) {
         Ok(ask) => ask,
         Err(error) => {
@@ -19,6 +25,11 @@ pub fn child(json: &str) -> ExitCode {
             return answer::<()>(Err(Failure::new(Reason::INTERNAL, message)));
         }
     };
+    let (at_first, at_most) = ask.memory();
+    if let Err(error) = memory::limit(at_first, at_most) {
+        let message = format!("the memory of the Git child could not be limited: {error}");
+        return answer::<()>(Err(Failure::new(Reason::INTERNAL, message)));
+    }
     match ask {
         Ask::Poll { remote, home } => answer(fetch::poll(&remote, &home)),
         Ask::Fetch { repository, home, remote, want, max_bytes } => {
@@ -34,6 +45,9 @@ pub fn child(json: &str) -> ExitCode {
         Ask::Keep { repository, commits } => {
             answer(clone::open(&repository).and_then(|own| clone::keep_only(&own, &commits)))
         }
+        Ask::Submodules { repository, tip } => {
+            answer(clone::open(&repository).and_then(|own| submodules::check(&own, &tip)))
+        }
         Ask::Check { repository, tip } => {
             answer(clone::open(&repository).and_then(|own| clone::check(&own, &tip)))
         }
@@ -42,6 +56,7 @@ pub fn child(json: &str) -> ExitCode {
 
 fn fetch_and_look(job: &fetch::Job<'_>, want: &Want) -> Result<Fetched, Failure> {
     let own = clone::open_or_make(&job.repository)?;
+    let own = clone::without_ballast(own, job.max_bytes)?;
     clone::sweep(&own);
     clone::compare_packs(&own)?;
     tidy::tidy(&own);
@@ -50,7 +65,7 @@ fn fetch_and_look(job: &fetch::Job<'_>, want: &Want) -> Result<Fetched, Failure>
         false => fetch::fetch(&own, job)
             .map_err(|failure| says::full_disk(&job.repository).unwrap_or(failure))?,
     };
-    clone::complete(&own, &tip, clone::Depth::Existence)?;
+    weigh::weigh(&own, &tip, job.max_bytes)?;
     let lineage = lineage::of(&own, &Want { tip: tip.clone(), mark: want.mark.clone() })?;
     Ok(Fetched { tip, lineage })
 }

@@ -6,14 +6,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use git2::{
-    ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags, Signature,
+    Commit, ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags, Signature,
     Time,
 };
 
 use crate::effects::files;
 use crate::effects::git::says;
 use crate::model::commit::CommitId;
-use crate::model::failure::Failure;
+use crate::model::failure::{Failure, Reason};
 
 /// The ref that holds the branch's tip.
 pub const TIP: &str = "refs/autodeploy/tip";
@@ -26,14 +26,8 @@ const HEAD: &str = "refs/heads/autodeploy";
 
 const CHECKSUM_BYTES: usize = 20;
 
-/// How closely a tree is looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Folders are read, files only looked up.
-    Existence,
-    /// Files are read as well, and compared with their names.
-    Contents,
-}
+/// No commit that a person or a forge makes is larger, in bytes; who signs it and why is in it.
+const LARGEST_COMMIT: usize = 1 << 20;
 
 /// Opens the repository.
 ///
@@ -44,7 +38,9 @@ pub fn open(path: &Path) -> Result<Repository, Failure> {
     let flags = RepositoryOpenFlags::NO_SEARCH;
     let none: [&Path; 0] = [];
     let own = Repository::open_ext(path, flags, none).map_err(|error| says::own(path, &error))?;
-    if own.is_bare() || own.path() != path.join(".git") {
+    // libgit2 follows a link, and so would Nix.
+    let is_folder = fs::symlink_metadata(path.join(".git")).is_ok_and(|data| data.is_dir());
+    if own.is_bare() || own.path() != path.join(".git") || !is_folder {
         return Err(says::damaged(path, "it is not laid out as autodeploy does"));
     }
     own.head().map_err(|error| says::own(path, &error))?;
@@ -74,7 +70,7 @@ fn make(path: &Path) -> Result<(), Failure> {
     let failed = |cause: &str| {
         says::full_disk(path).unwrap_or_else(|| {
             let message = format!("could not make the repository `{}`: {cause}", path.display());
-            Failure::new(crate::model::failure::Reason::INTERNAL, message)
+            Failure::new(Reason::INTERNAL, message)
                 .hint("does its directory belong to the agent's user?")
         })
     };
@@ -222,50 +218,64 @@ fn hold_only(own: &Repository, commits: &[CommitId]) -> Result<(), git2::Error> 
     Ok(())
 }
 
-/// Reads all that the tip's tree holds.
+/// Returns a commit, unless it is too large to be read with any others.
 ///
 /// # Errors
-/// `clone-damaged`
-pub fn check(own: &Repository, tip: &CommitId) -> Result<(), Failure> {
-    compare_packs(own)?;
-    complete(own, tip, Depth::Contents)
+/// `too-large`; `clone-damaged`, also when it is not there.
+pub fn commit<'own>(own: &'own Repository, name: &CommitId) -> Result<Commit<'own>, Failure> {
+    let broken = |error: git2::Error| says::own(place(own), &error);
+    let oid = oid(name).map_err(broken)?;
+    let (bytes, _) = own.odb().and_then(|odb| odb.read_header(oid)).map_err(broken)?;
+    if bytes > LARGEST_COMMIT {
+        let message = format!("commit `{}` is larger than {LARGEST_COMMIT} bytes", name.short());
+        return Err(Failure::new(Reason::TOO_LARGE, message)
+            .hint("its message and its signature are all that is in it: push one with less"));
+    }
+    own.find_commit(oid).map_err(broken)
 }
 
-/// Looks at everything in the tip's tree. Submodules are not in here.
+/// Reads all that the tip's tree holds, and compares it with its name.
 ///
 /// # Errors
 /// `clone-damaged`, with what is missing.
-pub fn complete(own: &Repository, tip: &CommitId, depth: Depth) -> Result<(), Failure> {
-    match missing(own, tip, depth) {
-        Ok(None) => Ok(()),
-        Ok(Some(object)) => {
-            let cause = format!("object `{object}` of commit `{}` is missing", tip.short());
-            Err(says::damaged(place(own), &cause))
-        }
-        Err(error) if error.code() == ErrorCode::NotFound => {
-            Err(says::damaged(place(own), error.message()))
-        }
-        Err(error) => Err(says::own(place(own), &error)),
-    }
+pub fn check(own: &Repository, tip: &CommitId) -> Result<(), Failure> {
+    compare_packs(own)?;
+    let read = commit(own, tip).and_then(|commit| {
+        read_all(own, commit.tree_id()).map_err(|error| says::own(place(own), &error))
+    });
+    read.map(drop)
 }
 
-fn missing(own: &Repository, tip: &CommitId, depth: Depth) -> Result<Option<Oid>, git2::Error> {
+fn read_all(own: &Repository, tree: Oid) -> Result<(), git2::Error> {
     let odb = own.odb()?;
-    let mut waiting = vec![own.find_commit(oid(tip)?)?.tree_id()];
+    let mut waiting = vec![tree];
     let mut seen: HashSet<Oid> = waiting.iter().copied().collect();
     while let Some(folder) = waiting.pop() {
-        // Reading an object compares it with its name.
-        let tree = own.find_tree(folder)?;
-        for entry in &tree {
+        for entry in &own.find_tree(folder)? {
             match entry.kind() {
                 Some(ObjectType::Tree) if seen.insert(entry.id()) => waiting.push(entry.id()),
-                Some(ObjectType::Blob) if depth == Depth::Contents => {
-                    odb.read(entry.id())?;
-                }
-                Some(ObjectType::Blob) if !odb.exists(entry.id()) => return Ok(Some(entry.id())),
+                Some(ObjectType::Blob) => drop(odb.read(entry.id())?),
                 _ => (),
             }
         }
     }
-    Ok(None)
+    Ok(())
+}
+
+/// Throws the repository away and makes a new one, if what force-pushes left in it has become more
+/// than three whole fetches may bring. It holds nothing that the remote has not.
+///
+/// # Errors
+/// It could not be thrown away, or not be made.
+pub fn without_ballast(own: Repository, max_bytes: u64) -> Result<Repository, Failure> {
+    let path = place(&own).to_owned();
+    let directory = own.path().join("objects/pack");
+    let packs = indices(&directory).map(|index| index.with_extension("pack"));
+    let bytes: u64 = packs.flat_map(fs::metadata).map(|pack| pack.len()).sum();
+    if bytes <= max_bytes.saturating_mul(3) {
+        return Ok(own);
+    }
+    drop(own);
+    fs::remove_dir_all(&path).map_err(|error| says::damaged(&path, &error.to_string()))?;
+    open_or_make(&path)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use git2::cert::Cert;
 use git2::{
     AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, Error, ErrorClass,
-    ErrorCode, FetchOptions, Oid, RemoteCallbacks, RemoteRedirect, Repository,
+    ErrorCode, FetchOptions, Oid, Progress, RemoteCallbacks, RemoteRedirect, Repository,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use crate::effects::files;
 use crate::effects::git::known_hosts::{self, HostKeys, Verdict};
 use crate::effects::git::{answer, clone, local, says};
+use crate::effects::process::memory;
 use crate::effects::remote::Remote;
 use crate::effects::remote::address::{self, Place, Scheme};
 use crate::effects::remote::http::read_token;
@@ -27,6 +28,9 @@ use crate::model::text::escaped;
 /// A server that sends less than this much in [`SLOW`] is given up.
 const SLOW_BYTES: u64 = 60 * 1000;
 const SLOW: Duration = Duration::from_secs(60);
+
+/// More objects than this no repository of a configuration has (all of Linux has 11 million).
+const MOST_OBJECTS: usize = 16 << 20;
 
 /// The largest file of host keys that is read, in bytes.
 const LARGEST_KNOWN_HOSTS: u64 = 4 << 20;
@@ -127,17 +131,25 @@ impl<'a> Way<'a> {
         );
         let mut callbacks = self.callbacks();
         let seen = Arc::clone(&arriving);
+        let mut is_first = true;
         callbacks.transfer_progress(move |progress| {
-            let bytes = progress.received_bytes() as u64;
-            seen.bytes.store(bytes, Ordering::Relaxed);
-            if progress.total_objects() > 0
-                && progress.received_objects() == progress.total_objects()
-            {
-                seen.over.store(true, Ordering::Relaxed);
+            if std::mem::take(&mut is_first) {
+                // The server has said what it has, and the objects come.
+                memory::raise();
             }
-            let fits = bytes <= max_bytes;
-            if !fits {
-                let failure = local::too_large(self.remote, max_bytes);
+            seen.note(&progress);
+            let refusal = match () {
+                () if progress.received_bytes() as u64 > max_bytes => {
+                    Some(local::too_large(self.remote, max_bytes))
+                }
+                () if progress.total_objects() > MOST_OBJECTS => {
+                    let cause = format!("more than {MOST_OBJECTS} objects");
+                    Some(says::could_not_fetch(self.remote, Reason::TOO_LARGE, &cause))
+                }
+                () => None,
+            };
+            let fits = refusal.is_none();
+            if let Some(failure) = refusal {
                 self.refusal.borrow_mut().get_or_insert(failure);
             }
             fits
@@ -170,7 +182,11 @@ impl<'a> Way<'a> {
     {
         let mut callbacks = RemoteCallbacks::new();
         let mut tried = false;
-        callbacks.credentials(move |_, named, allowed| {
+        callbacks.credentials(move |url, named, allowed| {
+            // libgit2 follows a redirect to another port of the host, and asks again from there.
+            if !address::is_same_place(&self.remote.url, url) {
+                return Err(denied("a redirect leads elsewhere, and wants credentials there"));
+            }
             if allowed.contains(CredentialType::USERNAME) {
                 return Cred::username(named.unwrap_or(&self.remote.username));
             }
@@ -300,6 +316,16 @@ struct Arriving {
     bytes: AtomicU64,
     words: AtomicU64,
     over: AtomicBool,
+}
+
+impl Arriving {
+    fn note(&self, progress: &Progress<'_>) {
+        self.bytes.store(progress.received_bytes() as u64, Ordering::Relaxed);
+        let (received, total) = (progress.received_objects(), progress.total_objects());
+        if total > 0 && received == total {
+            self.over.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Watches what arrives from a thread of its own, and ends the child when that is too little:

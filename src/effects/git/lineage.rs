@@ -1,6 +1,6 @@
 //! How commits stand to each other.
 
-use git2::{Commit, ErrorCode, Oid, Repository, Sort};
+use git2::{ErrorCode, Oid, Repository, Sort};
 
 use crate::effects::git::{Lineage, Want, clone, says};
 use crate::model::commit::CommitId;
@@ -15,8 +15,8 @@ const LONGEST_TEXT: usize = 200;
 /// `clone-damaged`: the tip, or something between the two, is not there.
 pub fn of(own: &Repository, want: &Want) -> Result<Lineage, Failure> {
     let broken = |error: git2::Error| says::own(clone::place(own), &error);
-    let tip = commit(own, &want.tip).map_err(broken)?;
-    let mark = want.mark.as_ref().and_then(|mark| commit(own, mark).ok());
+    let tip = clone::commit(own, &want.tip)?;
+    let mark = want.mark.as_ref().and_then(|mark| clone::commit(own, mark).ok());
     let descends = match &mark {
         Some(mark) => is_or_descends(own, tip.id(), mark.id()).map_err(broken)?,
         None => false,
@@ -50,19 +50,15 @@ pub fn contains(
     of: &[CommitId],
 ) -> Result<Vec<CommitId>, Failure> {
     let broken = |error: git2::Error| says::own(clone::place(own), &error);
-    let tip = commit(own, tip).map_err(broken)?;
+    let tip = clone::commit(own, tip)?;
     let mut found = Vec::new();
     for name in of {
-        let Ok(one) = commit(own, name) else { continue };
+        let Ok(one) = clone::commit(own, name) else { continue };
         if is_or_descends(own, tip.id(), one.id()).map_err(broken)? {
             found.push(name.clone());
         }
     }
     Ok(found)
-}
-
-fn commit<'own>(own: &'own Repository, name: &CommitId) -> Result<Commit<'own>, git2::Error> {
-    own.find_commit(clone::oid(name)?)
 }
 
 fn is_or_descends(own: &Repository, tip: Oid, from: Oid) -> Result<bool, git2::Error> {

@@ -90,6 +90,11 @@ pub fn theirs(remote: &Remote, repository: Option<&Path>, error: &Error) -> Fail
     match (error.code(), error.class()) {
         (ErrorCode::Auth, _) => failed(Reason::ACCESS_DENIED)
             .hint("is the key or token of this machine allowed to read the repository?"),
+        (_, ErrorClass::NoMemory) => could_not_fetch(
+            remote,
+            Reason::TOO_LARGE,
+            "the answer takes more memory than a fetch may have",
+        ),
         (ErrorCode::Certificate, _) => failed(Reason::ACCESS_DENIED),
         (_, ErrorClass::Net | ErrorClass::Http | ErrorClass::Ssh | ErrorClass::Ssl) => {
             failed(Reason::UNREACHABLE)

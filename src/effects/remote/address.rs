@@ -41,6 +41,16 @@ pub fn shown(url: &str) -> String {
     escaped(without.as_deref().unwrap_or(url), 200)
 }
 
+/// Tells whether credentials for one URL may be sent to another: one on the same host and port, or
+/// from `http` to `https` on the same host. For other schemes there are no redirects.
+pub fn is_same_place(url: &str, other: &str) -> bool {
+    match (Address::parse(url), Address::parse(other)) {
+        (Some(one), Some(other)) => one.may_lead_to(&other),
+        (Some(_), None) | (None, Some(_)) => false,
+        (None, None) => true,
+    }
+}
+
 /// Where an `http(s)` repository is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -112,12 +122,16 @@ impl Address {
             false => Address::parse(repository),
         };
         let target = target.ok_or_else(|| refused("cannot be read"))?;
-        let upgraded = !self.tls && target.tls && target.port == default_port(true);
-        let same_place = target.tls == self.tls && target.port == self.port;
-        if target.host != self.host || !(same_place || upgraded) {
+        if !self.may_lead_to(&target) {
             return Err(refused("leads to another host and is not followed"));
         }
         Ok(target)
+    }
+
+    fn may_lead_to(&self, target: &Address) -> bool {
+        let upgraded = !self.tls && target.tls && target.port == default_port(true);
+        let same_place = target.tls == self.tls && target.port == self.port;
+        target.host == self.host && (same_place || upgraded)
     }
 }
 
@@ -250,6 +264,20 @@ mod tests {
         let seen = from.redirected(location, "/old/info/refs?service=git-upload-pack");
         let expected = expected.map(|url| Address::parse(url).unwrap());
         assert_eq!(seen, expected.map_err(str::to_owned), "{location}");
+    }
+
+    #[test]
+    fn credentials_go_only_where_the_url_leads() {
+        let check = |other: &str, expected: bool| {
+            assert_eq!(is_same_place("http://h:8080/x", other), expected, "{other}");
+        };
+        check("http://h:8080/x/info/refs", true);
+        check("https://h/x", true);
+        for other in ["http://h/x", "http://h:8081/x", "https://h:8443/x", "http://i:8080/x", "?"] {
+            check(other, false);
+        }
+        assert!(!is_same_place("https://h/x", "http://h/x"));
+        assert!(is_same_place("ssh://git@h/x", "ssh://git@h/x"));
     }
 
     #[test]
