@@ -8,10 +8,10 @@ use crate::model::deployment::{DeploymentId, Outcome};
 use crate::model::event::{EventKind, Level};
 use crate::model::failure::Reason;
 use crate::model::store_path::StorePath;
-use crate::model::text::escaped;
+use crate::model::text::escaped_lines;
 
 /// Longer messages are cut, in characters.
-const LONGEST_MESSAGE: usize = 4000;
+const LONGEST_MESSAGE: usize = 16 << 10;
 
 /// What an event is about; what does not apply is left out of the journal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,10 +51,10 @@ pub fn connect(identifier: &str) -> Result<()> {
 
 /// Writes one event.
 ///
-/// `message` is one sentence of ours; text from outside in it has been through [`escaped`], and goes
-/// through it here once more: one line in, one line out.
+/// `message` is one sentence of ours, or a sentence and the output of something, which follows
+/// indented. Text from outside in it is escaped already, and is so here once more.
 pub fn record(kind: EventKind, about: About<'_>, message: &str) {
-    let message = escaped(message, LONGEST_MESSAGE);
+    let message = indented(&escaped_lines(message, LONGEST_MESSAGE));
     macro_rules! at {
         ($level:ident) => {
             tracing::event!(
@@ -74,5 +74,22 @@ pub fn record(kind: EventKind, about: About<'_>, message: &str) {
         Level::Info => at!(INFO),
         Level::Warning => at!(WARN),
         Level::Error => at!(ERROR),
+    }
+}
+
+/// Lets no line but the first begin like one of ours, wherever lines are all that is shown
+/// (`journalctl --output=cat`, what forwards to syslog).
+fn indented(message: &str) -> String {
+    message.trim_end().replace('\n', "\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_line_is_ours() {
+        assert_eq!(indented("one"), "one");
+        assert_eq!(indented("unit `x`:\nforged\n\nfoo\n"), "unit `x`:\n    forged\n    \n    foo");
     }
 }
