@@ -7,6 +7,7 @@
 //! | [`model`] | the nouns: parsed once and then trusted | never |
 //! | [`config`] | `config.toml` to validated settings | never |
 //! | [`handover`] | the four files that pass between the agent and the activator | never |
+//! | [`trust`] | who signed a commit, and whether that is somebody who may | never |
 //! | [`effects`] | programs, files, clocks, journal, Git, Nix, systemd | it is the only one |
 //! | [`control`] | the Varlink interface between the agent and the client | never |
 //! | [`agent`] | the unprivileged loop, `autodeployd` | through `effects` |
@@ -34,3 +35,5 @@ pub mod model;
 #[cfg(test)]
 #[cfg(all(feature = "activator", feature = "agent"))]
 mod simulation;
+#[cfg(feature = "agent")]
+pub mod trust;

@@ -35,7 +35,12 @@ reasons! {
     SUBMODULE_REFUSED = "submodule-refused", "a submodule leads to a place on this machine, or to no full address";
     NOT_A_DESCENDANT = "not-a-descendant", "the tip does not descend from the last kept commit";
     DATE_WENT_BACK = "date-went-back", "the commit's date lies before that of the last kept commit";
-    NOT_SIGNED = "not-signed", "a commit is not signed by an allowed key";
+    NOT_SIGNED = "not-signed", "a commit is not signed";
+    BAD_SIGNATURE = "bad-signature", "the signature of a commit is not one of that commit, or cannot be read";
+    UNTRUSTED_KEY = "untrusted-key", "a commit is signed by a key that may not sign, or not at that time";
+    UNSUPPORTED_SIGNATURE = "unsupported-signature", "the signature of a commit is of a kind that proves nothing here";
+    TOO_MANY_COMMITS = "too-many-commits", "there are more commits since the last kept one than are verified at once";
+    KEYS_UNUSABLE = "keys-unusable", "a file of keys that may sign is missing, or cannot be read";
     MANIFEST_UNSUPPORTED = "manifest-unsupported", "this release cannot read manifests yet";
     NO_SUCH_HOST = "no-such-host", "the flake has no such host or attribute";
     EVALUATION_FAILED = "evaluation-failed", "the flake did not evaluate";

@@ -8,10 +8,10 @@ use std::process::Command;
 /// Somebody else can put code into our process by each of them. Before you raise a number: is it
 /// worth that, and did you read it? A crate of thirty lines is thirty lines of ours.
 const MOST: [(&str, &[&str], usize); 4] = [
-    ("agent", &["--no-default-features", "--features", "agent"], 130),
+    ("agent", &["--no-default-features", "--features", "agent"], 255),
     ("activator", ACTIVATOR, THE_ACTIVATORS.len()),
     ("client", &["--no-default-features", "--features", "client"], 80),
-    ("all three", &[], 175),
+    ("all three", &[], 295),
 ];
 
 const ACTIVATOR: &[&str] = &["--no-default-features", "--features", "activator"];
@@ -109,7 +109,7 @@ const THE_ACTIVATORS: [&str; 84] = [
 const THE_FUZZERS: [&str; 3] = ["arbitrary", "autodeploy-fuzz", "libfuzzer-sys"];
 
 /// What the activator must not link: their size, and what they parse.
-const NOT_IN_THE_ACTIVATOR: [&str; 12] = [
+const NOT_IN_THE_ACTIVATOR: [&str; 14] = [
     "clap",
     "git2",
     "hyper",
@@ -117,7 +117,9 @@ const NOT_IN_THE_ACTIVATOR: [&str; 12] = [
     "libgit2-sys",
     "libsqlite3-sys",
     "libssh2-sys",
+    "pgp",
     "rusqlite",
+    "ssh-key",
     "tokio",
     "tokio-openssl",
     "zlink",

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use source::Source;
 
 /// Rooms and files that decide and never touch the world. A folder stands for all in it.
-const PURE: [&str; 21] = [
+const PURE: [&str; 23] = [
     "src/model.rs",
     "src/model/",
     "src/config.rs",
@@ -37,6 +37,8 @@ const PURE: [&str; 21] = [
     "src/activator/trial/",
     "src/activator/judgement.rs",
     "src/activator/request.rs",
+    "src/trust.rs",
+    "src/trust/",
 ];
 
 /// What a pure file may not name: the world, a clock, a log, an output.
@@ -148,6 +150,7 @@ fn rooms_know_only_those_below_them() {
         ("handover", &["crate::activator", "crate::agent", "crate::client", "crate::control"]),
         ("config", &["crate::activator", "crate::agent", "crate::client", "crate::handover"]),
         ("model", &["crate::activator", "crate::agent", "crate::client", "crate::config"]),
+        ("trust", &["crate::activator", "crate::agent", "crate::client", "crate::config"]),
     ];
     for (room, others) in apart {
         absent(others, &[], |source| in_room(&source.path, room));
