@@ -27,6 +27,8 @@ pub mod host_name;
 pub mod inbox;
 #[cfg(any(feature = "agent", feature = "activator"))]
 pub mod journal;
+#[cfg(feature = "agent")]
+pub mod key_files;
 #[cfg(feature = "activator")]
 pub mod lock;
 #[cfg(feature = "activator")]

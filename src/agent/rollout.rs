@@ -29,6 +29,7 @@ pub mod verdict;
 pub mod verify;
 
 pub use seen::{Moment, PollSeen, Seen, World};
+pub use verify::Under;
 
 /// A commit's closure, as it was worked out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,22 +75,22 @@ pub enum Stage {
     },
     /// It may be deployed; its closure is wanted.
     Resolving {
-        /// The mark that it was verified against.
-        base: Option<CommitId>,
+        /// What it was verified under.
+        under: Under,
     },
     /// Its closure is known and wanted in the store.
     Realising {
         /// What is to be realised.
         closure: Closure,
-        /// The mark that it was verified against.
-        base: Option<CommitId>,
+        /// What it was verified under.
+        under: Under,
     },
     /// Ready for its trial; gates decide when.
     Held {
         /// What is to be tried.
         toplevel: StorePath,
-        /// The mark that it was verified against.
-        base: Option<CommitId>,
+        /// What it was verified under.
+        under: Under,
     },
     /// The activator was asked; its report does not name it yet.
     Requested {
@@ -157,13 +158,20 @@ pub struct End {
     pub retry: bool,
     /// Its closure is not tried again until somebody unblocks it.
     pub blocks: bool,
+    /// What a refusal was made under: under anything else the commit is looked at again.
+    pub under: Option<Under>,
 }
 
 impl End {
     /// Makes an end without a hint that is final.
     pub fn new(outcome: Outcome, reason: Reason, message: impl Into<String>) -> End {
         let message = message.into();
-        End { outcome, reason, message, hint: None, retry: false, blocks: false }
+        End { outcome, reason, message, hint: None, retry: false, blocks: false, under: None }
+    }
+
+    /// Makes the end of a deployment of a commit that may not be deployed.
+    pub fn refused(failure: Failure, under: Under) -> End {
+        End { under: Some(under), ..End::failed(failure, Retry::No) }
     }
 
     /// Makes the end of a deployment that never came to its trial.
@@ -317,14 +325,15 @@ fn progress(deployment: &Deployment, seen: &Seen, policy: &Policy) -> Option<Ste
     match &deployment.stage {
         Stage::Fetching => fetch(deployment, seen, policy),
         Stage::Verifying { lineage } => Some(verified(deployment, lineage, seen, policy)),
-        Stage::Resolving { base } => resolve(deployment, base, seen),
-        Stage::Realising { closure, .. } => settled(deployment, &closure.toplevel, seen)
+        Stage::Resolving { under } => resolve(deployment, under, seen),
+        Stage::Realising { closure, under } => settled(deployment, &closure.toplevel, seen)
+            .filter(|_| !is_outdated(deployment, under, (seen, policy)))
             .or_else(|| realise(deployment, closure, seen)),
-        Stage::Held { toplevel, base } => settled(deployment, toplevel, seen).or_else(|| {
-            // A verdict holds only against the mark that it was made under: a commit that waited
-            // behind a trial has to descend from what that trial left as the mark.
-            let outdated = deployment.commit.is_some() && *base != seen.base(policy);
-            match (deployment.kind, outdated && seen.in_front(id)) {
+        Stage::Held { toplevel, under } => {
+            let outdated = is_outdated(deployment, under, (seen, policy));
+            // What runs already moves the mark as well.
+            let end = settled(deployment, toplevel, seen).filter(|_| !outdated);
+            end.or_else(|| match (deployment.kind, outdated && seen.in_front(id)) {
                 (Kind::Follow, true) => fetch(deployment, seen, policy),
                 (Kind::Follow | Kind::Rollback, _) => {
                     // The activator compares the lifeline after the switch with the one before.
@@ -333,10 +342,19 @@ fn progress(deployment: &Deployment, seen: &Seen, policy: &Policy) -> Option<Ste
                         && policy::gates::closed(deployment, toplevel, seen, policy).is_empty();
                     ready.then_some(Step::Request(id))
                 }
-            }
-        }),
+            })
+        }
         Stage::Requested { .. } | Stage::OnTrial { .. } | Stage::Ended { .. } => None,
     }
+}
+
+/// A verdict holds only against the mark and with the keys that it was made under: a commit that
+/// waited behind a trial has to descend from what that trial left as the mark, and to be signed by
+/// somebody who may sign in the system that it left. A person's rollback asks for no verdict.
+fn is_outdated(deployment: &Deployment, under: &Under, now: (&Seen, &Policy)) -> bool {
+    let (seen, policy) = now;
+    let follows = deployment.kind == Kind::Follow && deployment.commit.is_some();
+    follows && *under != seen.under(policy)
 }
 
 /// One long operation at a time.
@@ -351,21 +369,21 @@ fn fetch(deployment: &Deployment, seen: &Seen, policy: &Policy) -> Option<Step> 
 }
 
 fn verified(d: &Deployment, lineage: &verify::Lineage, seen: &Seen, policy: &Policy) -> Step {
-    let base = seen.base(policy);
-    if lineage.base != base {
+    let under = lineage.under();
+    if under != seen.under(policy) {
         return Step::Advance(d.id, Stage::Fetching);
     }
     match d.commit.as_ref().map(|commit| verify::verdict(commit, lineage)) {
-        Some(Err(failure)) => Step::End(d.id, End::failed(failure, Retry::No)),
-        Some(Ok(())) | None => Step::Advance(d.id, Stage::Resolving { base }),
+        Some(Err(failure)) => Step::End(d.id, End::refused(failure, under)),
+        Some(Ok(())) | None => Step::Advance(d.id, Stage::Resolving { under }),
     }
 }
 
-fn resolve(deployment: &Deployment, base: &Option<CommitId>, seen: &Seen) -> Option<Step> {
+fn resolve(deployment: &Deployment, under: &Under, seen: &Seen) -> Option<Step> {
     let commit = deployment.commit.clone()?;
     match seen.resolved.get(&commit) {
         Some(closure) => {
-            let stage = Stage::Realising { closure: closure.clone(), base: base.clone() };
+            let stage = Stage::Realising { closure: closure.clone(), under: under.clone() };
             Some(Step::Advance(deployment.id, stage))
         }
         None => free(seen).then_some(Step::Work(deployment.id, Operation::Resolve { commit })),
@@ -436,7 +454,7 @@ fn restore(seen: &Seen, policy: &Policy) -> Option<Step> {
             generation: None,
             attempts: 1,
             emergency: false,
-            stage: Stage::Realising { closure, base: seen.base(policy) },
+            stage: Stage::Realising { closure, under: seen.under(policy) },
         })
     })
 }

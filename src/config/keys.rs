@@ -125,14 +125,14 @@ keys! {
     "source.tag_pattern" = Later(Harmless::Nothing), Nothing,
         "follow the newest tag of this shape instead of the branch";
 
-    "trust.signatures" = Choice { now: &["off"], later: &["tip", "every-commit"] }, Value("off"),
-        "which commits have to be signed; `off` is a warning in `status`";
+    "trust.signatures" = Choice { now: &["off", "tip", "every-commit"], later: &[] }, Said("`every-commit` with a file of keys, otherwise `off`"),
+        "which commits have to be signed, of those since the last kept one; `off` is a warning in `status`";
     "trust.introduction" = Text("a full commit name", rule::commit), Nothing,
         "the commit that has to be an ancestor of the first tip, when nothing was kept yet";
-    "trust.allowed_signers_file" = Later(Harmless::Nothing), Nothing,
-        "the SSH keys that may sign";
-    "trust.openpgp_keyring_file" = Later(Harmless::Nothing), Nothing,
-        "the OpenPGP keys that may sign";
+    "trust.allowed_signers_file" = PATH, Nothing,
+        "the SSH keys that may sign, as `ALLOWED SIGNERS` in ssh-keygen(1); read afresh for each commit";
+    "trust.openpgp_keyring_file" = PATH, Nothing,
+        "the OpenPGP keys that may sign, as `gpg --export` writes them; read afresh for each commit";
     "trust.max_tip_age" = Later(Harmless::Nothing), Nothing,
         "after this long without a new commit the branch is called stale";
     "trust.closures" = Choice { now: &["any", "signed"], later: &[] }, Value("any"),

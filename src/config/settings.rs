@@ -13,6 +13,8 @@ pub struct Settings {
     pub source: Source,
     /// Which closures may be tried.
     pub closures: Closures,
+    /// Whose commits are deployed.
+    pub trust: Trust,
     /// How a commit becomes a closure.
     pub build: Build,
     /// How a closure is switched to.
@@ -66,6 +68,41 @@ pub enum Closures {
         /// The keys that may sign a system; without one, nothing is ever tried.
         keys: Vec<String>,
     },
+}
+
+/// `trust.signatures`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signatures {
+    /// Whoever can push decides.
+    #[default]
+    Off,
+    /// The tip of the branch has to be signed.
+    Tip,
+    /// Every commit along first parents since the last kept one has to be signed.
+    EveryCommit,
+}
+
+impl Signatures {
+    /// Returns the word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Signatures::Off => "off",
+            Signatures::Tip => "tip",
+            Signatures::EveryCommit => "every-commit",
+        }
+    }
+}
+
+/// `[trust]`, as far as it is about who signs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Trust {
+    /// Which commits have to be signed.
+    pub signatures: Signatures,
+    /// The SSH keys that may sign.
+    pub allowed_signers_file: Option<PathBuf>,
+    /// The OpenPGP keys that may sign.
+    pub openpgp_keyring_file: Option<PathBuf>,
 }
 
 /// `build.mode`, as far as this release goes.

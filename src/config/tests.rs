@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use settings::{
     BuildMode, Check, Closures, CollectGarbage, Drift, LastResort, Probe, Reboot, Severity,
+    Signatures,
 };
 
 mod refusals;
@@ -187,6 +188,27 @@ fn what_weakens_a_machine_is_a_warning() {
 }
 
 #[test]
+fn a_file_of_keys_is_there_to_be_used() {
+    let with = |trust: &str| accepted(&format!("{LEAST}[trust]\n{trust}")).trust;
+    assert_eq!(with("").signatures, Signatures::Off);
+    let ssh = with("allowed_signers_file = \"/etc/keys\"");
+    assert_eq!(ssh.signatures, Signatures::EveryCommit);
+    assert_eq!(ssh.allowed_signers_file.as_deref(), Some(Path::new("/etc/keys")));
+    let pgp = with("openpgp_keyring_file = \"/etc/ring\"\nsignatures = \"tip\"");
+    assert_eq!(pgp.signatures, Signatures::Tip);
+    assert_eq!(pgp.openpgp_keyring_file.as_deref(), Some(Path::new("/etc/ring")));
+    let off = with("openpgp_keyring_file = \"/etc/ring\"\nsignatures = \"off\"");
+    assert_eq!(off.signatures, Signatures::Off);
+    let warned = |trust: &str| {
+        let warnings = accepted(&format!("{LEAST}[trust]\n{trust}")).warnings;
+        warnings.into_iter().find(|one| one.contains("trust.signatures"))
+    };
+    assert_eq!(warned("allowed_signers_file = \"/etc/keys\""), None);
+    let tip = warned("allowed_signers_file = \"/etc/keys\"\nsignatures = \"tip\"").unwrap();
+    assert!(tip.contains("what lies below a signed commit is not looked at"), "{tip}");
+}
+
+#[test]
 fn another_generations_file_is_read_as_far_as_it_goes() {
     let text = format!(
         "{LEAST}webhook = true\n[health]\nwindow = \"2min\"\nsettle = \"later\"\n[new]\n[activation]\n\
@@ -212,7 +234,7 @@ fn another_generations_file_is_read_as_far_as_it_goes() {
             "line 6: `health.settle` is `later`: not a time span",
             "line 7: unknown key `new`",
             "line 9: `activation.drift` is `fight`: must be `report`, `hold`, `restore`",
-            "line 12: `trust.signatures` = `every-commit` is not supported by this release yet",
+            "line 12: `trust.signatures` is `every-commit`, and no file of keys is named",
             "line 14: `health.checks.brain.kind` is `thought`: must be `http`, `tcp`, `command`, \
              `units` (not yet: `resources`, `journal`, `confirm`)",
             "line 15: `health.checks.web.url` is missing",

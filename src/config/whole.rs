@@ -10,7 +10,7 @@ use crate::config::reading::Reading;
 use crate::config::rule;
 use crate::config::settings::{
     Activation, Build, BuildMode, Closures, CollectGarbage, Control, Drift, Health, History,
-    LastResort, Paths, Reboot, Settings, Source, UnprovedBoot,
+    LastResort, Paths, Reboot, Settings, Signatures, Source, Trust, UnprovedBoot,
 };
 use crate::config::span::shown;
 
@@ -24,6 +24,7 @@ pub fn read(document: Document, host_name: &str) -> (Settings, Vec<Problem>) {
     let mut settings = Settings {
         source: source(&mut reading),
         closures: closures(&mut reading),
+        trust: trust(&mut reading),
         build: build(&mut reading, &host),
         activation: activation(&mut reading),
         health: health(&mut reading),
@@ -33,7 +34,6 @@ pub fn read(document: Document, host_name: &str) -> (Settings, Vec<Problem>) {
         warnings: Vec::new(),
         host,
     };
-    trust(&mut reading);
     remote_rules(&mut reading, &settings.source);
     health_rules(&mut reading, &settings.health);
     path_rules(&mut reading, &settings.paths);
@@ -76,11 +76,6 @@ fn source(reading: &mut Reading) -> Source {
     }
 }
 
-/// Reads what has only one value in this release.
-fn trust(reading: &mut Reading) {
-    reading.choice("trust.signatures", &[("off", ())]);
-}
-
 /// What cannot be made sense of here permits nothing: its default would permit everything.
 fn closures(reading: &mut Reading) -> Closures {
     let problems = reading.document.problems.len();
@@ -105,6 +100,29 @@ fn closures(reading: &mut Reading) -> Closures {
             Closures::Signed { keys: keys.unwrap_or_default() }
         }
     }
+}
+
+/// Reads who signs; a file of keys is there to be used.
+fn trust(reading: &mut Reading) -> Trust {
+    let allowed_signers_file = reading.path("trust.allowed_signers_file");
+    let openpgp_keyring_file = reading.path("trust.openpgp_keyring_file");
+    let modes = [Signatures::Off, Signatures::Tip, Signatures::EveryCommit];
+    let chosen = reading.choice("trust.signatures", &modes.map(|mode| (mode.as_str(), mode)));
+    let has_keys = allowed_signers_file.is_some() || openpgp_keyring_file.is_some();
+    let named = ["trust.allowed_signers_file", "trust.openpgp_keyring_file"];
+    let has_line = named.iter().any(|key| reading.line(key).is_some());
+    let signatures = match chosen {
+        Some(mode @ (Signatures::Tip | Signatures::EveryCommit)) if !has_keys && !has_line => {
+            let says = format!("is `{}`, and no file of keys is named", mode.as_str());
+            let hint = format!("set `{}` or `{}`", named[0], named[1]);
+            reading.note("trust.signatures", Complaint::new(says).hint(hint));
+            mode
+        }
+        Some(mode) => mode,
+        None if has_keys => Signatures::EveryCommit,
+        None => Signatures::Off,
+    };
+    Trust { signatures, allowed_signers_file, openpgp_keyring_file }
 }
 
 fn build(reading: &mut Reading, host: &str) -> Build {
@@ -242,10 +260,16 @@ fn length(path: &Path) -> usize {
 
 /// Says what is allowed and still not good.
 fn warnings(settings: &Settings) -> Vec<String> {
-    let mut warnings = vec![
-        "`trust.signatures` is `off`: whoever can push to the branch decides what this machine runs"
-            .to_owned(),
-    ];
+    let mut warnings = Vec::new();
+    let whoever = "whoever can push to the branch decides what this machine runs";
+    match settings.trust.signatures {
+        Signatures::Off => warnings.push(format!("`trust.signatures` is `off`: {whoever}")),
+        Signatures::Tip => warnings.push(
+            "`trust.signatures` is `tip`: what lies below a signed commit is not looked at"
+                .to_owned(),
+        ),
+        Signatures::EveryCommit => {}
+    }
     if settings.source.url.starts_with("http://") {
         let who = "anybody between this machine and the remote";
         warnings.push(format!("`source.url` is `http://`: {who} can change what is deployed"));

@@ -130,6 +130,18 @@ pub fn version(path: &Path) -> Option<Version> {
     })
 }
 
+/// Reads a file that root wrote, such as one of keys, following links; `None` if there is none.
+///
+/// # Errors
+/// It is something else than a regular file, larger than `limit`, or cannot be read.
+pub fn read_followed(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("could not read `{}`", path.display())),
+        Ok(real) => read_limited(&real, limit),
+    }
+}
+
 /// Reads a text that root wrote, such as a configuration: links are followed, because on NixOS
 /// everything below `/etc` is one.
 ///

@@ -19,6 +19,7 @@ pub(crate) mod known_hosts;
 mod lineage;
 mod local;
 mod says;
+mod signatures;
 mod submodules;
 mod tidy;
 mod weigh;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::config::settings::Source;
+use crate::config::settings::{Signatures, Source, Trust};
 use crate::effects::files;
 use crate::effects::git::ask::{Answer, Ask};
 pub use crate::effects::git::child::child;
@@ -40,6 +41,7 @@ use crate::effects::remote::address;
 use crate::effects::remote::trouble::{Trouble, in_words};
 use crate::model::commit::CommitId;
 use crate::model::failure::{Failure, Reason};
+use crate::trust::Examined;
 
 /// The first argument that makes `autodeployd` the child.
 pub const CHILD_ARGUMENT: &str = "git-child";
@@ -59,6 +61,7 @@ pub struct Git {
     self_exe: PathBuf,
     repository: PathBuf,
     halt: Halt,
+    trust: Trust,
 }
 
 /// What one fetch may cost.
@@ -114,6 +117,8 @@ pub struct Lineage {
     pub committed_at: i64,
     /// The mark's commit date, if it is known.
     pub mark_committed_at: Option<i64>,
+    /// What the signatures of [`Lineage::first_parents`] say.
+    pub signed: Examined,
 }
 
 impl Git {
@@ -122,7 +127,12 @@ impl Git {
     /// Beside that directory, `git-home` is the child's home: it holds what libgit2 insists on
     /// reading there.
     pub fn new(self_exe: PathBuf, repository: PathBuf) -> Git {
-        Git { self_exe, repository, halt: Halt::default() }
+        Git { self_exe, repository, halt: Halt::default(), trust: Trust::default() }
+    }
+
+    /// Has the signatures of a lineage looked at, with the keys as they lie there at that moment.
+    pub fn trusting(self, trust: Trust) -> Git {
+        Git { trust, ..self }
     }
 
     /// Runs every child under `halt`.
@@ -166,6 +176,7 @@ impl Git {
             home: self.home(),
             remote: remote.clone(),
             want: want.clone(),
+            trust: self.trust.clone(),
             max_bytes: limits.max_bytes,
         };
         self.ask(&ask, limits.timeout, || says::too_slow(remote, limits.timeout))
@@ -180,7 +191,21 @@ impl Git {
         self.ask_own(&Ask::Lineage {
             repository: self.repository.clone(),
             want: Want { tip, mark },
+            trust: self.trust.clone(),
         })
+    }
+
+    /// Tells whether signatures could be verified now, where they are asked for.
+    ///
+    /// # Errors
+    /// `keys-unusable`
+    pub fn keys_are_usable(&self) -> Result<(), Failure> {
+        match self.trust.signatures {
+            Signatures::Off => Ok(()),
+            Signatures::Tip | Signatures::EveryCommit => {
+                self.ask_own(&Ask::Keys { trust: self.trust.clone() })
+            }
+        }
     }
 
     /// Returns those commits that `tip` is or descends from. Commits that are not in the

@@ -143,6 +143,7 @@ async fn fetch(
         subject: format!("commit {}", commit.short()),
         committed_at: of.ancestors.len() as i64,
         base_committed_at: Some(0),
+        signed: Default::default(),
     };
     Ok(Done::Fetched { lineage, mended: None })
 }
@@ -189,6 +190,7 @@ impl Host for Unprivileged {
             report: machine.report.clone(),
             report_error: None,
             reboot_reasons: Vec::new(),
+            keys: Default::default(),
         }
     }
 

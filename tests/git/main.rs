@@ -11,4 +11,5 @@ mod http;
 mod origin;
 mod poll;
 mod server;
+mod signatures;
 mod ssh;

@@ -97,6 +97,10 @@ fn nix(nix: Option<&NixReach>) -> Result<(), String> {
     match (nix.root_made, nix.evaluator_started) {
         (false, _) => Err(format!("the agent could not make a GC root{why}")),
         (true, Some(false)) => Err(format!("the agent could not start the evaluator{why}")),
+        // Keys that nobody can use, for example.
+        (true, Some(true) | None) if nix.error.is_some() => {
+            Err(format!("the agent could not deploy the next push{why}"))
+        }
         (true, Some(true) | None) => Ok(()),
     }
 }
@@ -339,6 +343,10 @@ mod tests {
         let dead = Err("the agent could not start the evaluator");
         check(&wanted(), &run(), &with(true, Some(false)), dead);
         check(&wanted(), &run(), &with(true, None), Ok(()));
+        let mut no_keys = with(true, Some(true));
+        no_keys.nix.as_mut().unwrap().error = Some("`keys` is not there".to_owned());
+        let expected = Err("the agent could not deploy the next push: `keys` is not there");
+        check(&wanted(), &run(), &no_keys, expected);
         let untried = Lifeline { nix: None, ..lifeline() };
         check(&wanted(), &run(), &untried, Err("the agent has not tried Nix yet"));
     }

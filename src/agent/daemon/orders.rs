@@ -5,7 +5,7 @@ use crate::agent::history::{BlockedRow, Entry, Fact, Said};
 use crate::agent::host::Host;
 use crate::agent::inbox::Asked;
 use crate::agent::rollout::collisions::{self, Abort};
-use crate::agent::rollout::{Birth, Closure, Deployment, End, Seen, Stage, record};
+use crate::agent::rollout::{Birth, Closure, Deployment, End, Seen, Stage, Under, record};
 use crate::control::ask::{Ask, Refusal, RunNow, Told, Word};
 use crate::handover;
 use crate::handover::answer::Answer;
@@ -206,7 +206,7 @@ impl<H: Host> Agent<H> {
         self.refresh();
         let stage = Stage::Realising {
             closure: Closure { toplevel: toplevel.clone(), drv: None },
-            base: None,
+            under: Under::default(),
         };
         let birth = Birth {
             kind: Kind::Rollback,

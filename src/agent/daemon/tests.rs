@@ -22,6 +22,7 @@ mod clock;
 mod collisions;
 mod drift;
 mod journey;
+mod keys;
 mod looked_at;
 mod power_cut;
 mod reconfigured;

@@ -6,7 +6,7 @@ use rusqlite::Row as SqlRow;
 
 use crate::agent::rollout::seen::time_from;
 use crate::agent::rollout::verdict::Verdict;
-use crate::agent::rollout::{Closure, Deployment, Stage};
+use crate::agent::rollout::{Closure, Deployment, Stage, Under};
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Kind, Outcome, Phase};
 use crate::model::failure::Reason;
@@ -42,8 +42,8 @@ pub struct Row {
     pub toplevel: Option<StorePath>,
     /// What builds it.
     pub drv: Option<StorePath>,
-    /// The mark that it was verified against.
-    pub base: Option<CommitId>,
+    /// What it was verified under, or refused under.
+    pub under: Option<Under>,
     /// The boot in which it was requested.
     pub boot_id: Option<String>,
     /// How it ended.
@@ -124,7 +124,7 @@ impl Row {
             phase: row.get(8)?,
             toplevel: parsed(row, 9)?,
             drv: parsed(row, 10)?,
-            base: parsed(row, 11)?,
+            under: row.get::<_, Option<String>>(11)?.as_deref().map(Under::stored),
             boot_id: row.get(12)?,
             outcome: row.get(13)?,
             reason: row.get(14)?,
@@ -167,21 +167,21 @@ impl Row {
     }
 
     fn stage(&self) -> Stage {
-        let base = self.base.clone();
+        let under = self.under.clone().unwrap_or_default();
         let phase = Phase::from_name(&self.phase);
         let Some(toplevel) = self.toplevel.clone() else {
             return match phase {
-                Some(Phase::Resolving) => Stage::Resolving { base },
+                Some(Phase::Resolving) => Stage::Resolving { under },
                 _ => Stage::Fetching,
             };
         };
         match phase {
             Some(Phase::Idle | Phase::Fetching | Phase::Verifying) => Stage::Fetching,
-            Some(Phase::Resolving) => Stage::Resolving { base },
+            Some(Phase::Resolving) => Stage::Resolving { under },
             Some(Phase::Realising) => {
-                Stage::Realising { closure: Closure { toplevel, drv: self.drv.clone() }, base }
+                Stage::Realising { closure: Closure { toplevel, drv: self.drv.clone() }, under }
             }
-            Some(Phase::Held) => Stage::Held { toplevel, base },
+            Some(Phase::Held) => Stage::Held { toplevel, under },
             Some(Phase::Requested) => {
                 Stage::Requested { toplevel, boot_id: self.boot_id.clone().unwrap_or_default() }
             }
@@ -212,6 +212,7 @@ impl Row {
             toplevel: self.toplevel.clone(),
             attempts: self.attempts,
             retry: self.retry,
+            under: self.under.clone(),
             ended_at_s: time_from(self.finished_at.as_deref().unwrap_or_default()),
         })
     }

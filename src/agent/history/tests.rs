@@ -6,8 +6,9 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::*;
-use crate::agent::rollout::Stage;
+use crate::agent::rollout::{Stage, Under};
 use crate::model::deployment::Kind;
+use crate::trust::KeysId;
 
 fn commit(letter: char) -> CommitId {
     letter.to_string().repeat(40).parse().unwrap()
@@ -39,16 +40,17 @@ fn end(outcome: Outcome) -> End {
 fn every_stage_comes_back_as_it_was_or_one_step_earlier() {
     use crate::agent::rollout::verify::Lineage;
     use crate::model::deployment::Phase;
-    let (toplevel, base, boot_id) = (closure("one"), Some(commit('b')), "boot".to_owned());
+    let under = Under { base: Some(commit('b')), keys: KeysId::stored("0123") };
+    let (toplevel, boot_id) = (closure("one"), "boot".to_owned());
     let drv = Some(closure("one.drv"));
     let stages = [
         Stage::Fetching,
-        Stage::Resolving { base: base.clone() },
+        Stage::Resolving { under: under.clone() },
         Stage::Realising {
             closure: Closure { toplevel: toplevel.clone(), drv },
-            base: base.clone(),
+            under: under.clone(),
         },
-        Stage::Held { toplevel: toplevel.clone(), base },
+        Stage::Held { toplevel: toplevel.clone(), under },
         Stage::Requested { toplevel: toplevel.clone(), boot_id },
         Stage::OnTrial { toplevel, phase: Phase::Watching },
     ];

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::agent::history::{BlockedRow, Entry, Fact, Said, TrialSeen};
-use crate::agent::rollout::{Deployment, End, Stage};
+use crate::agent::rollout::{Deployment, End, Stage, Under};
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Kind, Phase};
 use crate::model::store_path::StorePath;
@@ -75,7 +75,7 @@ fn came(db: &Connection, d: &Deployment) -> rusqlite::Result<()> {
         stored.phase.as_str(),
         text(stored.toplevel),
         text(stored.drv),
-        digits(stored.base),
+        stored.under.map(ToString::to_string),
         stored.boot_id,
     ])
     .map(drop)
@@ -86,25 +86,25 @@ struct Stored<'a> {
     phase: Phase,
     toplevel: Option<&'a StorePath>,
     drv: Option<&'a StorePath>,
-    base: Option<&'a CommitId>,
+    under: Option<&'a Under>,
     boot_id: Option<&'a str>,
 }
 
 impl Stored<'_> {
     fn of(stage: &Stage) -> Stored<'_> {
-        let none = |phase| Stored { phase, toplevel: None, drv: None, base: None, boot_id: None };
+        let none = |phase| Stored { phase, toplevel: None, drv: None, under: None, boot_id: None };
         match stage {
             Stage::Fetching => none(Phase::Fetching),
             Stage::Verifying { .. } => none(Phase::Verifying),
-            Stage::Resolving { base } => Stored { base: base.as_ref(), ..none(Phase::Resolving) },
-            Stage::Realising { closure, base } => Stored {
+            Stage::Resolving { under } => Stored { under: Some(under), ..none(Phase::Resolving) },
+            Stage::Realising { closure, under } => Stored {
                 toplevel: Some(&closure.toplevel),
                 drv: closure.drv.as_ref(),
-                base: base.as_ref(),
+                under: Some(under),
                 ..none(Phase::Realising)
             },
-            Stage::Held { toplevel, base } => {
-                Stored { toplevel: Some(toplevel), base: base.as_ref(), ..none(Phase::Held) }
+            Stage::Held { toplevel, under } => {
+                Stored { toplevel: Some(toplevel), under: Some(under), ..none(Phase::Held) }
             }
             Stage::Requested { toplevel, boot_id } => Stored {
                 toplevel: Some(toplevel),
@@ -124,7 +124,7 @@ impl Stored<'_> {
 fn ended(db: &Connection, id: DeploymentId, at: &str, end: &End) -> rusqlite::Result<()> {
     db.prepare_cached(
         "update deployment set outcome = ?2, reason = ?3, message = ?4, hint = ?5, retry = ?6, \
-         finished_at = ?7 where id = ?1",
+         finished_at = ?7, base = coalesce(?8, base) where id = ?1",
     )?
     .execute(params![
         id.0 as i64,
@@ -134,6 +134,7 @@ fn ended(db: &Connection, id: DeploymentId, at: &str, end: &End) -> rusqlite::Re
         end.hint,
         end.retry,
         at,
+        end.under.as_ref().map(ToString::to_string),
     ])
     .map(drop)
 }

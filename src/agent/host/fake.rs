@@ -22,6 +22,7 @@ use crate::model::commit::CommitId;
 use crate::model::deployment::DeploymentId;
 use crate::model::failure::{Failure, Reason};
 use crate::model::store_path::StorePath;
+use crate::trust::{Examined, Found, KeysId, Refusal, Signer};
 
 mod activator;
 
@@ -46,6 +47,10 @@ pub struct Commit {
     /// It becomes healthy on trial.
     pub healthy: bool,
     pub seconds: u64,
+    /// The key that it is signed by.
+    pub signed_by: Option<&'static str>,
+    /// The keys that may sign where its closure runs; none where nothing has to be signed.
+    pub brings_keys: Option<Vec<&'static str>>,
 }
 
 /// Everything that outlives a run of the agent.
@@ -75,6 +80,8 @@ pub struct Machine {
     pub report: Option<Rc<Report>>,
     pub full_disk: bool,
     pub configured: Configured,
+    /// The keys of the system that ran first.
+    pub first_keys: Option<Vec<&'static str>>,
     pub journal: Vec<Said>,
     pub notices: Vec<Notice>,
     pub evaluated: Vec<CommitId>,
@@ -123,6 +130,7 @@ impl Machine {
             report: Some(Rc::new(Report { version: 1, ..Report::default() })),
             full_disk: false,
             configured: Configured::Same,
+            first_keys: None,
             journal: Vec::new(),
             notices: Vec::new(),
             evaluated: Vec::new(),
@@ -148,6 +156,8 @@ impl Machine {
             build,
             healthy: true,
             seconds: 1,
+            signed_by: None,
+            brings_keys: None,
         };
         self.tip = Some(commit(letter));
         self.remote.insert(commit(letter), new);
@@ -161,6 +171,12 @@ impl Machine {
         (self.request, self.answer, self.lifeline, self.report) = (None, None, None, None);
         self.running = self.profile.clone().unwrap();
         activator::after_boot(self);
+    }
+
+    /// Returns the keys that may sign, as the system that runs brings them.
+    pub fn keys(&self) -> Option<Vec<&'static str>> {
+        let runs = self.remote.values().find(|one| one.closure == self.running);
+        runs.map_or_else(|| self.first_keys.clone(), |one| one.brings_keys.clone())
     }
 
     fn effect(&mut self) {
@@ -195,6 +211,27 @@ impl FakeHost {
     }
 }
 
+/// Names the keys; nothing has to be signed where there are none.
+fn keys_id(keys: &Option<Vec<&'static str>>) -> KeysId {
+    keys.as_ref().map_or_else(KeysId::default, |keys| KeysId::stored(&keys.join(" ")))
+}
+
+fn signed(keys: &Option<Vec<&'static str>>, commit: &CommitId, of: &Commit) -> Examined {
+    let found = match (keys, of.signed_by) {
+        (None, _) => Found::NotAsked,
+        (Some(keys), Some(key)) if keys.contains(&key) => {
+            let by = Signer { name: "somebody".to_owned(), key: key.to_owned() };
+            Found::Good { by: vec![by], oldest: None }
+        }
+        (Some(_), Some(key)) => {
+            let refusal = Refusal::UnknownKey { key: key.to_owned() };
+            Found::Refused { commit: commit.clone(), refusal }
+        }
+        (Some(_), None) => Found::Refused { commit: commit.clone(), refusal: Refusal::Unsigned },
+    };
+    Examined { under: keys_id(keys), found }
+}
+
 async fn behave(behaves: Behaves) -> Result<(), Failure> {
     match behaves {
         Behaves::Well => Ok(()),
@@ -224,6 +261,7 @@ fn work(machine: Rc<RefCell<Machine>>, operation: Operation) -> Later<Result<Don
                     subject: format!("commit {}", commit.short()),
                     committed_at: of.ancestors.len() as i64,
                     base_committed_at: Some(0),
+                    signed: signed(&machine.borrow().keys(), &commit, of),
                 };
                 Ok(Done::Fetched { lineage, mended: None })
             }
@@ -276,6 +314,7 @@ impl Host for FakeHost {
             report: machine.report.clone(),
             report_error: None,
             reboot_reasons: machine.reboot_reasons.clone(),
+            keys: keys_id(&machine.keys()),
         }
     }
 

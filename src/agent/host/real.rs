@@ -19,7 +19,7 @@ use crate::config::settings::Settings;
 use crate::effects::halt::Halt;
 use crate::effects::journal::{self, About};
 use crate::effects::remote::{RefPoll, Remote};
-use crate::effects::{clock, files, system};
+use crate::effects::{clock, files, key_files, system};
 use crate::handover::answer::Answer;
 use crate::handover::lifeline::{Lifeline, NixReach};
 use crate::handover::request::Request;
@@ -41,6 +41,7 @@ pub struct RealHost {
     boot_id: String,
     invocation_id: String,
     configuration: Configuration,
+    keys: key_files::Watched,
 }
 
 impl RealHost {
@@ -63,6 +64,7 @@ impl RealHost {
             boot_id,
             invocation_id: std::env::var("INVOCATION_ID").unwrap_or_default(),
             configuration,
+            keys: key_files::Watched::new(settings.trust.clone()),
         })
     }
 
@@ -130,6 +132,7 @@ impl Host for RealHost {
             report,
             report_error,
             reboot_reasons: front.map(reboot_reasons).unwrap_or_default(),
+            keys: self.keys.look(),
         }
     }
 

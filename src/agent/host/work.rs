@@ -38,7 +38,7 @@ impl Workshop {
     pub fn new(self_exe: PathBuf, settings: &Settings) -> Workshop {
         let state = &settings.paths.state_dir;
         Workshop {
-            git: Git::new(self_exe, state.join("repository")),
+            git: Git::new(self_exe, state.join("repository")).trusting(settings.trust.clone()),
             nix: Nix::new(settings.paths.nix_bin.clone(), state.join("home")),
             remote: Remote::from(&settings.source),
             limits: FetchLimits::from(&settings.source),
@@ -192,9 +192,17 @@ impl Workshop {
         }
     }
 
-    /// Tries what Nix has to do for the next deployment.
+    /// Tries what Nix has to do for the next deployment, and whether its signatures could be
+    /// verified: a generation with keys that nobody can use would be the last one.
     pub fn reach(&self) -> NixReach {
-        self.nix.reach(&self.roots.join("reach"), Evaluates::Always)
+        let reach = self.nix.reach(&self.roots.join("reach"), Evaluates::Always);
+        match reach.error {
+            Some(_) => reach,
+            None => {
+                let error = self.git.keys_are_usable().err().map(|failure| failure.message);
+                NixReach { error, ..reach }
+            }
+        }
     }
 
     /// Returns those commits that the tip contains; fetches it if it is not there yet.
@@ -222,5 +230,6 @@ fn lineage(found: git::Lineage, base: Option<CommitId>) -> Lineage {
         subject: found.subject,
         committed_at: found.committed_at,
         base_committed_at: found.mark_committed_at,
+        signed: found.signed,
     }
 }

@@ -24,18 +24,18 @@ pub fn advance(deployment: &Deployment, result: Result<Done, Failure>) -> Step {
             Step::Advance(id, Stage::Verifying { lineage })
         }
         (Stage::Held { toplevel, .. }, Ok(Done::Fetched { lineage, .. })) => {
-            let (toplevel, base) = (toplevel.clone(), lineage.base.clone());
+            let (toplevel, under) = (toplevel.clone(), lineage.under());
             match deployment.commit.as_ref().map(|commit| verify::verdict(commit, &lineage)) {
-                Some(Err(failure)) => Step::End(id, End::failed(failure, Retry::No)),
-                Some(Ok(())) | None => Step::Advance(id, Stage::Held { toplevel, base }),
+                Some(Err(failure)) => Step::End(id, End::refused(failure, under)),
+                Some(Ok(())) | None => Step::Advance(id, Stage::Held { toplevel, under }),
             }
         }
-        (Stage::Resolving { base }, Ok(Done::Resolved(closure))) => {
-            Step::Advance(id, Stage::Realising { closure, base: base.clone() })
+        (Stage::Resolving { under }, Ok(Done::Resolved(closure))) => {
+            Step::Advance(id, Stage::Realising { closure, under: under.clone() })
         }
-        (Stage::Realising { closure, base }, Ok(Done::Realised)) => {
-            let (toplevel, base) = (closure.toplevel.clone(), base.clone());
-            Step::Advance(id, Stage::Held { toplevel, base })
+        (Stage::Realising { closure, under }, Ok(Done::Realised)) => {
+            let (toplevel, under) = (closure.toplevel.clone(), under.clone());
+            Step::Advance(id, Stage::Held { toplevel, under })
         }
         (
             Stage::Fetching

@@ -3,6 +3,7 @@
 //! All entries of one step are one transaction, and the step is acted upon after it.
 
 use crate::agent::history::{BlockedRow, Entry, Fact, Row, Said, TrialSeen};
+use crate::agent::rollout::verify::REFUSALS;
 use crate::agent::rollout::{Birth, Deployment, End, Seen, Stage};
 use crate::handover::report::{Report, Trial};
 use crate::model::deployment::{DeploymentId, Kind, Outcome};
@@ -58,7 +59,10 @@ pub fn came(deployment: &Deployment, row: &Row, seen: &Seen) -> Vec<Entry> {
     let commit = deployment.commit.as_ref().map(|commit| commit.short()).unwrap_or("by hand");
     match &deployment.stage {
         Stage::Resolving { .. } => {
-            event(EventKind::CommitVerified, format!("commit `{commit}` may be deployed"));
+            let signed = signers(deployment, seen).map(|by| format!(": signed by {by}"));
+            let signed = signed.unwrap_or_default();
+            let message = format!("commit `{commit}` may be deployed{signed}");
+            event(EventKind::CommitVerified, message);
         }
         Stage::Realising { closure, .. } => {
             let name = closure.toplevel.name();
@@ -79,6 +83,21 @@ pub fn came(deployment: &Deployment, row: &Row, seen: &Seen) -> Vec<Entry> {
         Stage::Fetching | Stage::Verifying { .. } | Stage::Held { .. } | Stage::Ended { .. } => {}
     }
     entries
+}
+
+/// Says who signed what was just verified.
+fn signers(deployment: &Deployment, seen: &Seen) -> Option<String> {
+    let before = seen.live.iter().find(|one| one.id == deployment.id)?;
+    match &before.stage {
+        Stage::Verifying { lineage } => lineage.signers(),
+        Stage::Fetching
+        | Stage::Resolving { .. }
+        | Stage::Realising { .. }
+        | Stage::Held { .. }
+        | Stage::Requested { .. }
+        | Stage::OnTrial { .. }
+        | Stage::Ended { .. } => None,
+    }
 }
 
 /// What the report tells about the trial: its new steps become events.
@@ -141,9 +160,8 @@ pub fn ended(deployment: &Deployment, end: &End, row: &Row, seen: &Seen) -> Vec<
 
 fn what_failed(deployment: &Deployment, end: &End) -> Option<EventKind> {
     (end.outcome == Outcome::Failed).then_some(())?;
-    let refused = [Reason::NOT_A_DESCENDANT, Reason::DATE_WENT_BACK, Reason::NOT_SIGNED];
     match &deployment.stage {
-        _ if refused.contains(&end.reason) => Some(EventKind::CommitRefused),
+        _ if REFUSALS.contains(&end.reason) => Some(EventKind::CommitRefused),
         Stage::Fetching | Stage::Verifying { .. } => Some(EventKind::FetchFailed),
         Stage::Resolving { .. } => Some(EventKind::ResolveFailed),
         Stage::Realising { .. } => Some(EventKind::RealiseFailed),

@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use crate::agent::policy::Policy;
 use crate::agent::rollout::verdict::Verdict;
-use crate::agent::rollout::{Blocked, Deployment, Resolved, Stage};
+use crate::agent::rollout::{Blocked, Deployment, Resolved, Stage, Under};
 use crate::handover::report::{Report, Trial};
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Outcome, Phase};
 use crate::model::failure::Failure;
 use crate::model::store_path::StorePath;
+use crate::trust::KeysId;
 
 /// One moment on two clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct World {
     pub report_error: Option<String>,
     /// Why the closure in front would have to be booted; empty if it need not be.
     pub reboot_reasons: Vec<String>,
+    /// Whose signatures count: the mode and the keys, as they lie there now.
+    pub keys: KeysId,
 }
 
 /// What is known of the remote.
@@ -122,6 +125,11 @@ impl Seen {
     /// Returns what a commit has to descend from.
     pub fn base(&self, policy: &Policy) -> Option<CommitId> {
         self.mark.clone().or_else(|| policy.introduction.clone())
+    }
+
+    /// Returns what a verdict has to be made under to hold now.
+    pub fn under(&self, policy: &Policy) -> Under {
+        Under { base: self.base(policy), keys: self.world.keys.clone() }
     }
 
     /// Tells whether a deployment is the oldest live one.

@@ -9,6 +9,7 @@ use crate::agent::rollout::verify::Lineage;
 use crate::config::settings::UnprovedBoot;
 use crate::handover::report::{Report, Trial};
 use crate::model::failure::Failure;
+use crate::trust::KeysId;
 
 fn commit(letter: char) -> CommitId {
     letter.to_string().repeat(40).parse().unwrap()
@@ -54,11 +55,14 @@ fn seen(live: Vec<Deployment>) -> Seen {
 }
 
 fn held(name: &str) -> Stage {
-    Stage::Held { toplevel: closure(name), base: None }
+    Stage::Held { toplevel: closure(name), under: Under::default() }
 }
 
 fn realising(name: &str) -> Stage {
-    Stage::Realising { closure: Closure { toplevel: closure(name), drv: None }, base: None }
+    Stage::Realising {
+        closure: Closure { toplevel: closure(name), drv: None },
+        under: Under::default(),
+    }
 }
 
 /// One word for a step.
@@ -87,7 +91,7 @@ fn each_stage_has_its_next_step() {
     check(&seen(vec![]), "begin 1");
     check(&one(Stage::Fetching), "fetch 1");
     check(&one(Stage::Verifying { lineage: Lineage::default() }), "advance 1 resolving");
-    check(&one(Stage::Resolving { base: None }), "resolve 1");
+    check(&one(Stage::Resolving { under: Under::default() }), "resolve 1");
     check(&one(realising("one")), "realise 1");
     check(&one(held("one")), "request 1");
     let boot_id = "boot".to_owned();
@@ -96,7 +100,7 @@ fn each_stage_has_its_next_step() {
 
 #[test]
 fn only_one_long_operation_runs() {
-    for stage in [Stage::Fetching, Stage::Resolving { base: None }, realising("one")] {
+    for stage in [Stage::Fetching, Stage::Resolving { under: Under::default() }, realising("one")] {
         let busy = seen(vec![deployment(1, 'a', stage)]);
         check(&Seen { working: Some(DeploymentId(1)), ..busy }, "rest");
     }
@@ -106,7 +110,7 @@ fn only_one_long_operation_runs() {
 fn what_is_resolved_is_not_evaluated_again() {
     let known = Closure { toplevel: closure("one"), drv: None };
     let resolved = Resolved::from([(commit('a'), known)]);
-    let one = seen(vec![deployment(1, 'a', Stage::Resolving { base: None })]);
+    let one = seen(vec![deployment(1, 'a', Stage::Resolving { under: Under::default() })]);
     check(&Seen { resolved, ..one }, "advance 1 realising");
 }
 
@@ -130,7 +134,7 @@ fn a_blocked_closure_is_blocked_at_every_stage() {
 #[test]
 fn a_newer_commit_supersedes_what_has_not_begun_to_realise() {
     let older = |stage| seen(vec![deployment(1, 'b', stage)]);
-    for stage in [Stage::Fetching, Stage::Resolving { base: None }] {
+    for stage in [Stage::Fetching, Stage::Resolving { under: Under::default() }] {
         check(&older(stage), "end 1 superseded newer-commit");
     }
     check(&older(realising("one")), "realise 1");
@@ -352,7 +356,40 @@ fn verdict(outcome: Outcome, retry: bool) -> Verdict {
         attempts: 1,
         retry,
         ended_at_s: 990,
+        under: None,
     }
+}
+
+#[test]
+fn p21_a_refusal_holds_only_under_the_keys_that_it_was_made_under() {
+    let refused = |reason, keys: &str| Verdict {
+        reason,
+        under: Some(Under { base: None, keys: KeysId::stored(keys) }),
+        ..verdict(Outcome::Failed, false)
+    };
+    let mut seen = seen(vec![]);
+    seen.world.keys = KeysId::stored("these");
+    for reason in [Reason::NOT_SIGNED, Reason::UNTRUSTED_KEY, Reason::DATE_WENT_BACK] {
+        assert_eq!(again(&refused(reason.clone(), "these"), &seen), Again::Never);
+        assert_eq!(again(&refused(reason, "others"), &seen), Again::Now);
+    }
+    assert_eq!(again(&refused(Reason::INTERNAL, "others"), &seen), Again::Never);
+}
+
+#[test]
+fn p21_what_was_verified_with_other_keys_is_verified_again_before_anything_comes_of_it() {
+    for name in ["one", "base"] {
+        let mut one = seen(vec![deployment(1, 'a', held(name))]);
+        one.world.keys = KeysId::stored("others");
+        check(&one, "fetch 1");
+    }
+    let mut runs_already = seen(vec![deployment(1, 'a', realising("base"))]);
+    runs_already.world.keys = KeysId::stored("others");
+    check(&runs_already, "realise 1");
+    let lineage = Lineage { descends: true, ..Lineage::default() };
+    let mut one = seen(vec![deployment(1, 'a', Stage::Verifying { lineage })]);
+    one.world.keys = KeysId::stored("others");
+    check(&one, "advance 1 fetching");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How a trial goes on, as the activator's report tells it: PURE.
 
 use crate::agent::policy::{INTERRUPTIONS_ALLOWED, REQUEST_TAKEN_WITHIN_MS};
-use crate::agent::rollout::{Deployment, End, Seen, Stage, Step};
+use crate::agent::rollout::{Deployment, End, Seen, Stage, Step, Under};
 use crate::handover::report::Trial;
 use crate::model::deployment::{Outcome, Phase};
 use crate::model::failure::Reason;
@@ -22,7 +22,9 @@ pub fn requested(
     // The request lay on tmpfs: another boot has forgotten it, and the gates decide anew.
     (seen.world.boot_id != boot_id).then(|| {
         let toplevel = toplevel.clone();
-        Step::Advance(deployment.id, Stage::Held { toplevel, base: seen.mark.clone() })
+        // Whose keys count may be another matter in this boot: it is verified again.
+        let under = Under { base: seen.mark.clone(), ..Under::default() };
+        Step::Advance(deployment.id, Stage::Held { toplevel, under })
     })
 }
 

@@ -1,7 +1,7 @@
 //! What the end of a deployment means for the same commit, as long as it is the tip: PURE.
 
 use crate::agent::policy::pace;
-use crate::agent::rollout::Seen;
+use crate::agent::rollout::{Seen, Under, verify};
 use crate::model::deployment::{DeploymentId, Outcome};
 use crate::model::failure::Reason;
 use crate::model::store_path::StorePath;
@@ -27,6 +27,8 @@ pub struct Verdict {
     pub retry: bool,
     /// When it ended, in seconds since 1970.
     pub ended_at_s: i64,
+    /// What the commit was verified under, or refused under.
+    pub under: Option<Under>,
 }
 
 /// When the same commit is tried again.
@@ -72,12 +74,19 @@ pub fn again(verdict: &Verdict, seen: &Seen) -> Again {
         Outcome::Reverted | Outcome::Failed | Outcome::Interrupted if verdict.retry => {
             paused(verdict, seen)
         }
+        // Whose signature counts has changed: the answer may be another one.
+        Outcome::Failed if was_refused_under_other_keys(verdict, seen) => Again::Now,
         Outcome::Reverted | Outcome::Failed | Outcome::Interrupted => asked,
         Outcome::Aborted | Outcome::RevertFailed => asked,
         // Somebody booted it: it is looked at again, and found running.
         Outcome::Staged if seen.world.running == verdict.toplevel => Again::Now,
         Outcome::Kept | Outcome::Staged | Outcome::Tested => Again::Never,
     }
+}
+
+fn was_refused_under_other_keys(verdict: &Verdict, seen: &Seen) -> bool {
+    verify::REFUSALS.contains(&verdict.reason)
+        && verdict.under.as_ref().is_some_and(|under| under.keys != seen.world.keys)
 }
 
 fn paused(verdict: &Verdict, seen: &Seen) -> Again {

@@ -1,9 +1,51 @@
-//! Whether a commit may be deployed, from what Git says about where it comes from: PURE.
+//! Whether a commit may be deployed, from what Git says about where it comes from and who signed
+//! what lies between it and the mark: PURE.
 //!
-//! Signatures will be looked at here as well, over [`Lineage::first_parents`].
+//! A verdict holds only for what it was made [`Under`].
+
+use std::fmt;
 
 use crate::model::commit::CommitId;
 use crate::model::failure::{Failure, Reason};
+use crate::trust::{Examined, Found, KeysId};
+
+/// What a verdict was made under; with other keys or another mark it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Under {
+    /// The commit that the tip was compared with: the mark, or the introduction.
+    pub base: Option<CommitId>,
+    /// The mode and the keys.
+    pub keys: KeysId,
+}
+
+/// How it is stored: the base, and after a blank the keys. A release that knows no keys reads this
+/// as no base at all, and verifies again.
+impl fmt::Display for Under {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let base = self.base.as_ref().map_or("-", CommitId::as_str);
+        write!(f, "{base} {}", self.keys)
+    }
+}
+
+impl Under {
+    /// Reads what was stored; also what a release without keys has stored.
+    pub fn stored(text: &str) -> Under {
+        let (base, keys) = text.split_once(' ').unwrap_or((text, ""));
+        Under { base: base.parse().ok(), keys: KeysId::stored(keys) }
+    }
+}
+
+/// The codes with which a commit is refused, whatever becomes of it: asked again under the same
+/// keys and the same mark, the answer is the same.
+pub const REFUSALS: [Reason; 7] = [
+    Reason::NOT_A_DESCENDANT,
+    Reason::DATE_WENT_BACK,
+    Reason::NOT_SIGNED,
+    Reason::BAD_SIGNATURE,
+    Reason::UNTRUSTED_KEY,
+    Reason::UNSUPPORTED_SIGNATURE,
+    Reason::TOO_MANY_COMMITS,
+];
 
 /// Where a tip comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +64,28 @@ pub struct Lineage {
     pub committed_at: i64,
     /// The base's.
     pub base_committed_at: Option<i64>,
+    /// What the signatures of [`Lineage::first_parents`] say, and under which keys.
+    pub signed: Examined,
+}
+
+impl Lineage {
+    /// Returns what a verdict about this is made under.
+    pub fn under(&self) -> Under {
+        Under { base: self.base.clone(), keys: self.signed.under.clone() }
+    }
+
+    /// Says who signed, the signer of the newest commit first; nothing where nobody asked.
+    pub fn signers(&self) -> Option<String> {
+        match &self.signed.found {
+            Found::Good { by, .. } if !by.is_empty() => {
+                Some(by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Found::Good { .. }
+            | Found::NotAsked
+            | Found::Refused { .. }
+            | Found::TooMany { .. } => None,
+        }
+    }
 }
 
 /// Says whether the tip may be deployed after the commit that it was compared with.
@@ -29,25 +93,64 @@ pub struct Lineage {
 /// # Errors
 /// It may not, and why.
 pub fn verdict(tip: &CommitId, lineage: &Lineage) -> Result<(), Failure> {
+    comes_from(tip, lineage)?;
+    is_signed(tip, lineage)
+}
+
+fn is_signed(tip: &CommitId, lineage: &Lineage) -> Result<(), Failure> {
+    match &lineage.signed.found {
+        Found::NotAsked => Ok(()),
+        Found::Good { oldest: None, .. } => Ok(()),
+        // A date that is set back to when an old key still counted.
+        Found::Good { oldest: Some((commit, at)), .. } => match lineage.base_committed_at {
+            Some(before) if *at < before => Err(went_back(commit, lineage.base.as_ref())),
+            Some(_) | None => Ok(()),
+        },
+        Found::Refused { commit, refusal } => {
+            let below = match commit == tip {
+                true => String::new(),
+                false => format!(", and so not `{}` on top of it", tip.short()),
+            };
+            let message =
+                format!("commit `{commit}` may not be deployed{below}: {}", refusal.sentence());
+            Err(Failure::new(refusal.reason(), message).hint(WHAT_TO_DO))
+        }
+        Found::TooMany { commits } => {
+            let message = format!(
+                "{commits} commits lie between `{}` and the last kept one, more than are verified \
+                 at once",
+                tip.short()
+            );
+            let hint = "a person has to name a later commit to go on from";
+            Err(Failure::new(Reason::TOO_MANY_COMMITS, message).hint(hint))
+        }
+    }
+}
+
+const WHAT_TO_DO: &str = "a commit on top does not mend it: push the branch again without that \
+                          commit, signed by an allowed key; see `docs/security.md`";
+
+fn went_back(commit: &CommitId, base: Option<&CommitId>) -> Failure {
+    let base = base.map_or("the last kept commit", CommitId::as_str);
+    let message = format!("the date of commit `{commit}` lies before that of `{base}`");
+    Failure::new(Reason::DATE_WENT_BACK, message).hint(REWRITTEN)
+}
+
+const REWRITTEN: &str = "if the branch was rewritten on purpose, a person has to say which commit \
+                         is to be believed";
+
+fn comes_from(tip: &CommitId, lineage: &Lineage) -> Result<(), Failure> {
     let Some(base) = &lineage.base else { return Ok(()) };
-    let refused = |reason, message: String| {
-        let hint = "if the branch was rewritten on purpose, a person has to say which commit is \
-                    to be believed";
-        Err(Failure::new(reason, message).hint(hint))
-    };
     if !lineage.descends {
         let gone = match lineage.base_known {
             true => "",
             false => ", which the remote does not have any more",
         };
         let message = format!("commit `{tip}` does not descend from `{base}`{gone}");
-        return refused(Reason::NOT_A_DESCENDANT, message);
+        return Err(Failure::new(Reason::NOT_A_DESCENDANT, message).hint(REWRITTEN));
     }
     match lineage.base_committed_at {
-        Some(before) if lineage.committed_at < before => {
-            let message = format!("the date of commit `{tip}` lies before that of `{base}`");
-            refused(Reason::DATE_WENT_BACK, message)
-        }
+        Some(before) if lineage.committed_at < before => Err(went_back(tip, Some(base))),
         _ => Ok(()),
     }
 }
@@ -98,5 +201,59 @@ mod tests {
                 commit('b')
             )
         );
+    }
+
+    fn signed(found: Found) -> Lineage {
+        let signed = Examined { under: KeysId::stored("keys"), found };
+        Lineage { signed, ..lineage(true, (5, 3)) }
+    }
+
+    #[test]
+    fn p19_one_bad_commit_and_nothing_of_the_range_is_deployed() {
+        use crate::trust::Refusal;
+        let refused = |letter, refusal| Found::Refused { commit: commit(letter), refusal };
+        let key = || "SHA256:x".to_owned();
+        let oldest = |at| Found::Good { by: Vec::new(), oldest: Some((commit('e'), at)) };
+        check(Some('b'), signed(refused('d', Refusal::Unsigned)), Err(Reason::NOT_SIGNED));
+        check(None, signed(refused('a', Refusal::Unsigned)), Err(Reason::NOT_SIGNED));
+        let unknown = Refusal::UnknownKey { key: key() };
+        check(Some('b'), signed(refused('a', unknown)), Err(Reason::UNTRUSTED_KEY));
+        let bad = Refusal::BadSignature { key: key() };
+        check(Some('b'), signed(refused('a', bad)), Err(Reason::BAD_SIGNATURE));
+        check(Some('b'), signed(Found::TooMany { commits: 5 }), Err(Reason::TOO_MANY_COMMITS));
+        check(Some('b'), signed(oldest(3)), Ok(()));
+        check(Some('b'), signed(oldest(2)), Err(Reason::DATE_WENT_BACK));
+        check(None, signed(Found::Good { by: Vec::new(), oldest: None }), Ok(()));
+        // Where it comes from counts first.
+        let elsewhere = Lineage { descends: false, ..signed(refused('a', Refusal::Unsigned)) };
+        check(Some('b'), elsewhere, Err(Reason::NOT_A_DESCENDANT));
+    }
+
+    #[test]
+    fn a_refusal_names_the_commit_the_key_and_what_to_do() {
+        use crate::trust::Refusal;
+        let refusal = Refusal::UnknownKey { key: "SHA256:abc\u{1b}".to_owned() };
+        let failure =
+            verdict(&commit('a'), &signed(Found::Refused { commit: commit('d'), refusal }))
+                .unwrap_err();
+        assert_eq!(
+            failure.message,
+            format!(
+                "commit `{}` may not be deployed, and so not `aaaaaaaa` on top of it: it is signed \
+                 by the key `SHA256:abc\\u{{1b}}`, which is not allowed",
+                commit('d')
+            )
+        );
+        assert!(failure.hint.unwrap().contains("a commit on top does not mend it"));
+    }
+
+    #[test]
+    fn what_a_verdict_was_made_under_is_stored_and_read_again() {
+        for base in [None, Some(commit('b'))] {
+            let under = Under { base, keys: KeysId::stored("0123") };
+            assert_eq!(Under::stored(&under.to_string()), under);
+        }
+        let before = Under { base: Some(commit('b')), keys: KeysId::default() };
+        assert_eq!(Under::stored(commit('b').as_str()), before);
     }
 }

@@ -133,6 +133,13 @@ fn a_wrong_text_word_or_number_says_what_it_has_to_be() {
         "`c` line 4: `trust.introduction` is wrong: `main` is not a full commit name (40 or 64 hexadecimal digits)",
         "",
     );
+    for word in ["tip", "every-commit"] {
+        refused(
+            &format!("[trust]\nsignatures = \"{word}\""),
+            &format!("`c` line 4: `trust.signatures` is `{word}`, and no file of keys is named"),
+            "set `trust.allowed_signers_file` or `trust.openpgp_keyring_file`",
+        );
+    }
     refused_whole(
         "source = 5",
         "`c`: `source.url` is missing (and 1 more)",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::settings::Trust;
 use crate::effects::git::Want;
 use crate::effects::remote::Remote;
 use crate::effects::remote::address::{Scheme, scheme};
@@ -23,9 +24,18 @@ pub enum Ask {
     /// Where is the branch? A commit.
     Poll { remote: Remote, home: PathBuf },
     /// Bring it: [`crate::effects::git::Fetched`].
-    Fetch { repository: PathBuf, home: PathBuf, remote: Remote, want: Want, max_bytes: u64 },
+    Fetch {
+        repository: PathBuf,
+        home: PathBuf,
+        remote: Remote,
+        want: Want,
+        trust: Trust,
+        max_bytes: u64,
+    },
     /// [`crate::effects::git::Lineage`]
-    Lineage { repository: PathBuf, want: Want },
+    Lineage { repository: PathBuf, want: Want, trust: Trust },
+    /// Could a signature be verified? Nothing.
+    Keys { trust: Trust },
     /// Which of these does it contain? Commits.
     Contains { repository: PathBuf, tip: CommitId, of: Vec<CommitId> },
     /// Hold exactly these by refs.
@@ -43,7 +53,8 @@ impl Ask {
             Ask::Poll { remote, .. } | Ask::Fetch { remote, .. } => {
                 scheme(&remote.url) == Some(Scheme::Https)
             }
-            Ask::Lineage { .. }
+            Ask::Keys { .. }
+            | Ask::Lineage { .. }
             | Ask::Contains { .. }
             | Ask::Keep { .. }
             | Ask::Check { .. }
@@ -57,7 +68,8 @@ impl Ask {
         match self {
             Ask::Poll { .. } => (WHILE_ASKING, WHILE_ASKING),
             Ask::Fetch { .. } => (WHILE_ASKING, WHILE_FETCHING),
-            Ask::Lineage { .. }
+            Ask::Keys { .. }
+            | Ask::Lineage { .. }
             | Ask::Contains { .. }
             | Ask::Keep { .. }
             | Ask::Check { .. }
@@ -68,7 +80,7 @@ impl Ask {
     /// Tells whether the answer depends on our own repository.
     pub fn reads_our_repository(&self) -> bool {
         match self {
-            Ask::Poll { .. } => false,
+            Ask::Poll { .. } | Ask::Keys { .. } => false,
             Ask::Fetch { .. }
             | Ask::Lineage { .. }
             | Ask::Contains { .. }

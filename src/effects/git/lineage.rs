@@ -2,18 +2,19 @@
 
 use git2::{ErrorCode, Oid, Repository, Sort};
 
-use crate::effects::git::{Lineage, Want, clone, says};
+use crate::config::settings::Trust;
+use crate::effects::git::{Lineage, Want, clone, says, signatures};
 use crate::model::commit::CommitId;
 use crate::model::failure::Failure;
 use crate::model::text::escaped;
 
 const LONGEST_TEXT: usize = 200;
 
-/// Says how the tip stands to the mark.
+/// Says how the tip stands to the mark, and who signed what lies between them.
 ///
 /// # Errors
-/// `clone-damaged`: the tip, or something between the two, is not there.
-pub fn of(own: &Repository, want: &Want) -> Result<Lineage, Failure> {
+/// `clone-damaged`: the tip, or something between the two, is not there. `keys-unusable`
+pub fn of(own: &Repository, want: &Want, trust: &Trust) -> Result<Lineage, Failure> {
     let broken = |error: git2::Error| says::own(clone::place(own), &error);
     let tip = clone::commit(own, &want.tip)?;
     let mark = want.mark.as_ref().and_then(|mark| clone::commit(own, mark).ok());
@@ -26,6 +27,7 @@ pub fn of(own: &Repository, want: &Want) -> Result<Lineage, Failure> {
         (None, None) => vec![tip.id()],
         _ => Vec::new(),
     };
+    let signed = signatures::examine(own, &walked, trust)?;
     let name = |oid| clone::commit_id(clone::place(own), oid);
     let author = tip.author();
     let bytes_shown = |bytes: &[u8]| escaped(&String::from_utf8_lossy(bytes), LONGEST_TEXT);
@@ -37,6 +39,7 @@ pub fn of(own: &Repository, want: &Want) -> Result<Lineage, Failure> {
         author: bytes_shown(&[author.name_bytes(), b" <", author.email_bytes(), b">"].concat()),
         committed_at: tip.time().seconds(),
         mark_committed_at: mark.map(|mark| mark.time().seconds()),
+        signed,
     })
 }
 
