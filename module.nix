@@ -54,6 +54,13 @@ let
     default = null;
     inherit description;
   };
+  keys = description: lib.mkOption {
+    # Public keys may lie in the store: they come with the generation that lets them sign.
+    type = lib.types.nullOr (lib.types.either lib.types.path lib.types.str);
+    default = null;
+    apply = value: if builtins.isPath value then "${value}" else value;
+    inherit description;
+  };
 in
 {
   options.services.autodeploy = {
@@ -100,6 +107,23 @@ in
             poll_interval = text "The pause between two polls." "1min";
             ssh_key_file = file "The private key for `ssh://`, as a text.";
             token_file = file "The file with the password or token for `https://`, as a text.";
+          };
+          trust = {
+            signatures = lib.mkOption {
+              type = lib.types.nullOr (lib.types.enum [ "off" "tip" "every-commit" ]);
+              default = null;
+              description = ''
+                Which commits have to be signed: `every-commit` where a file of keys is named,
+                otherwise `off`.
+              '';
+            };
+            allowed_signers_file = keys ''
+              The SSH keys that may sign commits, as in "ALLOWED SIGNERS" of ssh-keygen(1). A path
+              of the repository is right: the keys then arrive with a generation, and go with it.
+            '';
+            openpgp_keyring_file = keys ''
+              The OpenPGP keys that may sign commits, as `gpg --export` writes them.
+            '';
           };
           health = {
             window = text "The time within which every required check has to become green and stay so." "5min";
