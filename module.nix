@@ -58,7 +58,6 @@ let
     # Public keys may lie in the store: they come with the generation that lets them sign.
     type = lib.types.nullOr (lib.types.either lib.types.path lib.types.str);
     default = null;
-    apply = value: if builtins.isPath value then "${value}" else value;
     inherit description;
   };
 in

@@ -16,6 +16,9 @@ let
       package = "package";
       nullOr = type: type;
       attrsOf = type: type;
+      either = one: other: one;
+      enum = words: "enum";
+      path = "path";
       submodule = declaration: declaration;
     };
 

@@ -266,7 +266,7 @@ fn typed_options(options: &Value, table: &str) -> Vec<(String, Option<String>)> 
 fn the_typed_options_are_keys_with_the_defaults_of_the_agent() -> Result<()> {
     let documentation = fs::read_to_string(place::project().join("docs/configuration.md"))?;
     let options = typed_options(&evaluated("it.options.settings.type.options")?, "");
-    assert_eq!(options.len(), 10, "{options:?}");
+    assert_eq!(options.len(), 13, "{options:?}");
     for (key, default) in options {
         // One that takes names has no row of its own, and the host name is the machine's.
         let row = documentation.lines().find(|line| line.starts_with(&format!("| `{key}")));
