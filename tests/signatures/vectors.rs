@@ -88,6 +88,66 @@ fn a_subkey_signs_for_its_key() {
     assert_eq!(refusal.reason(), Reason::UNTRUSTED_KEY);
 }
 
+/// Changes the first signature on the first subkey of a keyring.
+fn with_binding(keyring: &[u8], change: impl FnOnce(&mut pgp::packet::Signature)) -> Vec<u8> {
+    use pgp::composed::{Deserializable, SignedPublicKey};
+    use pgp::ser::Serialize;
+    let mut key = SignedPublicKey::from_bytes(keyring).unwrap();
+    change(&mut key.public_subkeys[0].signatures[0]);
+    key.to_bytes().unwrap()
+}
+
+#[test]
+fn a_subkey_has_to_say_itself_that_it_belongs_to_the_key() {
+    use pgp::packet::SubpacketData;
+    let place = Place::new();
+    let key = place.pgp_key("sub@b", "rsa2048", ("cert", "never"));
+    place.gpg(KEYS_MADE, &["--quick-add-key", &key, "ed25519", "sign", "never"], b"");
+    let commit = commit(&place, "openpgp", &key);
+    let keyring = place.keyring(&[&key], &[]);
+    let same = with_binding(&keyring, |_| {});
+    assert_eq!(place.verdict(&place.keys(Some(same)), &commit).unwrap().key, key);
+    let alone = with_binding(&keyring, |binding| {
+        let config = binding.config().unwrap();
+        let back =
+            |one: &pgp::packet::Subpacket| matches!(one.data, SubpacketData::EmbeddedSignature(_));
+        let at = config.unhashed_subpackets().position(back).unwrap();
+        binding.unhashed_subpacket_remove(at).unwrap();
+    });
+    let refusal = place.verdict(&place.keys(Some(alone)), &commit).unwrap_err();
+    let why = "the subkey does not say itself that it belongs to the key".to_owned();
+    assert_eq!(refusal, Refusal::MayNotSign { key, why });
+    assert_eq!(refusal.reason(), Reason::UNTRUSTED_KEY);
+}
+
+#[test]
+fn a_subkey_counts_for_its_own_time_and_not_for_longer_than_its_key() {
+    let place = Place::new();
+    let sign = |key: &str, at: &str| {
+        let draft = Draft::new("m", at);
+        let arguments = ["--armor", "--detach-sign", "--local-user", key];
+        let time = for_gpg(draft.committed_at);
+        let signature = place.gpg(&time, &arguments, draft.payload().as_bytes());
+        (place.write(&signed(&draft.payload(), &signature)), draft)
+    };
+    let until = seconds("2023-01-01T00:00:00Z") + 365 * 24 * 3600;
+    for (name, key_lasts, subkey_lasts) in [("a@b", "never", "1y"), ("c@d", "1y", "5y")] {
+        let key = place.pgp_key(name, "rsa2048", ("cert", key_lasts));
+        place.gpg(KEYS_MADE, &["--quick-add-key", &key, "ed25519", "sign", subkey_lasts], b"");
+        let (good, draft) = sign(&key, "2023-06-01T00:00:00Z");
+        let keys = place.keys(Some(place.keyring(&[&key], &[])));
+        assert_eq!(place.verdict(&keys, &good).unwrap().key, key);
+        // The same signature under a later date is one of another commit; of the dates alone, the
+        // commit's counts as well.
+        let later = Draft { committed_at: seconds(DATE), ..draft };
+        let arguments = ["--armor", "--detach-sign", "--local-user", &key];
+        let payload = later.payload();
+        let within = place.gpg("20230601T000000", &arguments, payload.as_bytes());
+        let over = place.write(&signed(&payload, &within));
+        assert_eq!(place.verdict(&keys, &over), Err(Refusal::Expired { key, until }));
+    }
+}
+
 /// Signs a draft with the key `one` of SSH.
 fn with_ssh(place: &Place, draft: &Draft, arguments: &[&str]) -> String {
     let payload = draft.payload();
