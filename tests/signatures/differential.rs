@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use autodeploy::trust::{Keys, Refusal};
 
+use crate::draws::Draws;
 use crate::place::{KEYS_MADE, Place};
 use crate::scribe::{Draft, for_gpg, seconds, signed, signed_in};
 
@@ -32,22 +33,6 @@ const EXPLAINED: [(&str, Says, &str); 9] = [
 enum Says {
     Yes,
     No,
-}
-
-/// xorshift64*: the same corpus each time.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
-    }
-
-    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
 }
 
 /// What signs: a name, and how.

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod differential;
+mod draws;
+mod hostile;
 mod place;
 mod scribe;
 mod security_key;
