@@ -96,6 +96,7 @@ fn build(subdirectory: &str, attribute: &str) -> Build {
         evaluation_timeout: Duration::from_secs(1),
         build_timeout: Duration::from_secs(1),
         reserve: 0,
+        evaluation_memory: 8 << 30,
         collect_garbage: CollectGarbage::Never,
     }
 }
