@@ -5,6 +5,7 @@
 //! | `announced` | agent | `paths.runtime_dir` | a request may come soon; empty |
 //! | `request.json` | agent | `paths.runtime_dir` | put this closure on trial |
 //! | `answer.json` | agent | `paths.runtime_dir` | a person confirmed or aborted |
+//! | `mark.json` | agent | `paths.runtime_dir` | where the branch was last kept |
 //! | `lifeline.json` | agent | `paths.runtime_dir` | the next push could still be deployed |
 //! | `report.json` | activator | `paths.report_dir` | what became of it, and what root knows |
 //!
@@ -18,6 +19,7 @@
 pub mod announcement;
 pub mod answer;
 pub mod lifeline;
+pub mod mark;
 pub mod report;
 pub mod request;
 

@@ -75,6 +75,7 @@ pub fn record(report: Report, standing: Standing, old: &Settings) -> Record {
         trial: report.trial.and_then(|trial| goes_on(trial, standing, old)),
         reverted: report.reverted,
         last_kept: report.last_kept,
+        mark: report.mark,
         ..Record::default()
     }
 }

@@ -14,13 +14,13 @@ use crate::activator::trial::Policy;
 use crate::activator::trial::phase::{End, Mark, Phase, Way};
 use crate::activator::trial::seen::System;
 use crate::config::settings::{LastResort, Reboot};
+use crate::handover::mark;
 use crate::handover::report::{CheckReport, Evidence, Kept, Reverted, Step};
 use crate::handover::request::Request;
-use crate::model::deployment::Kind;
-use crate::model::failure::Reason;
 use crate::model::generation::Generation;
 use crate::model::store_path::StorePath;
 
+mod kept;
 mod proof;
 
 pub use proof::{Baseline, Boot, Profile, Proof};
@@ -55,6 +55,10 @@ pub struct Record {
     /// The last closure that was kept.
     #[serde(default)]
     pub last_kept: Option<Kept>,
+    /// What the next tip has to descend from. A rollback does not move it, nor does what was kept
+    /// without a commit; so it is not the commit of the last kept closure.
+    #[serde(default)]
+    pub mark: Option<mark::Mark>,
     /// What is held against closures that are not refused yet.
     #[serde(default)]
     pub counts: Vec<Count>,
@@ -151,6 +155,7 @@ impl Default for Record {
             trial: None,
             reverted: Vec::new(),
             last_kept: None,
+            mark: None,
             counts: Vec::new(),
             warnings: Vec::new(),
             extra: Map::new(),
@@ -278,23 +283,6 @@ impl Record {
         }
     }
 
-    /// A person went back from what was followed: it is refused, or an agent whose history was lost
-    /// would bring it back. What was only tested by hand was never followed.
-    fn leave(&mut self, trial: &Trial, at: &str) {
-        let left = trial.left().map(|old| old.toplevel.clone());
-        let left = left.filter(|left| *left != trial.request.toplevel);
-        if let (Kind::Rollback, Some(left)) = (trial.request.kind, left) {
-            let kept = self.last_kept.as_ref().filter(|kept| kept.toplevel == left);
-            self.refuse(Reverted {
-                commit: kept.and_then(|kept| kept.commit.clone()),
-                toplevel: left,
-                reason: Reason::BY_OPERATOR,
-                since: at.to_owned(),
-                deployment: trial.request.deployment,
-            });
-        }
-    }
-
     fn refuse(&mut self, reverted: Reverted) {
         self.clear(&reverted.toplevel);
         keep_newest(&mut self.reverted);
@@ -311,6 +299,7 @@ impl Record {
                 self.warnings.clear();
                 self.clear(&request.toplevel);
                 self.leave(&trial, at);
+                self.mark = self.mark_after(request);
                 self.last_kept = end.generation.map(|generation| Kept {
                     toplevel: request.toplevel.clone(),
                     commit: request.commit.clone(),
@@ -357,8 +346,8 @@ pub(in crate::activator) mod tests {
     use super::*;
     use crate::activator::host::fake::proof;
     use crate::activator::trial::ending;
-    use crate::model::deployment::{DeploymentId, Outcome};
-    use crate::model::failure::Failure;
+    use crate::model::deployment::{DeploymentId, Kind, Outcome};
+    use crate::model::failure::{Failure, Reason};
 
     /// A store path whose hash is one letter over and over.
     pub fn path(letter: char) -> StorePath {
@@ -381,7 +370,8 @@ pub(in crate::activator) mod tests {
         }
     }
 
-    fn record() -> Record {
+    /// A record in which that request is on trial.
+    pub fn record() -> Record {
         let trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
         Record { trial: Some(trial), ..Record::default() }
     }

@@ -22,6 +22,7 @@ pub fn of(record: &Record, loader: &Loader) -> Report {
         trial: record.trial.as_ref().map(trial),
         reverted: record.reverted.clone(),
         last_kept: record.last_kept.clone(),
+        mark: record.mark(),
         boot_default: loader.default.clone(),
         never_once: loader.never_once.clone(),
         warnings: record.warnings.clone(),

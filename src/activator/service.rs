@@ -32,7 +32,7 @@ mod unit;
 mod whole;
 
 pub use arrivals::{Next, rest, stand_by};
-use arrivals::{take, take_announcement};
+use arrivals::{take, take_announcement, take_mark};
 pub use reading::load;
 use reading::{UNREADABLE, look_at};
 use unit::{is_on, real_path, start_trial, wait_for_requests_again};
@@ -106,6 +106,7 @@ fn go_on(
     let mut record = load(settings);
     record.warnings.retain(|warning| warning.starts_with(UNREADABLE));
     record.warnings.extend(warnings.iter().cloned());
+    note_mark(paths, &mut record);
     match (record.unfinished().is_some(), request) {
         (true, request) => {
             refuse_while_on(request.as_ref(), &record);
@@ -126,6 +127,20 @@ fn go_on(
             publish(paths, &record);
             Ok(())
         }
+    }
+}
+
+/// Remembers what the agent says of the mark. While a trial is on the record is the trial's, and
+/// what was said waits.
+fn note_mark(paths: &Paths, record: &mut Record) {
+    if record.unfinished().is_some() {
+        return;
+    }
+    let told = take_mark(paths).filter(|told| record.mark.as_ref() != Some(told));
+    let Some(told) = told else { return };
+    record.mark = Some(told);
+    if let Err(error) = real::save(&paths.activator_state_dir, record) {
+        tell(EventKind::ActivatorFailed, About::default(), &format!("{error:#}"));
     }
 }
 

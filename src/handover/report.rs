@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::settings::Severity;
+use crate::handover::mark::Mark;
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Kind, Outcome, Phase};
 use crate::model::failure::Reason;
@@ -32,6 +33,9 @@ pub struct Report {
     /// The last closure that was kept.
     #[serde(default)]
     pub last_kept: Option<Kept>,
+    /// What the next tip has to descend from; `None` where that was never told.
+    #[serde(default)]
+    pub mark: Option<Mark>,
     /// What the boot loader starts by default; `None` if that cannot be told.
     #[serde(default)]
     pub boot_default: Option<BootDefault>,

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::activator::request::parse;
 use crate::config::settings::Paths;
 use crate::effects::{files, inbox};
+use crate::handover::mark::{self, Mark};
 use crate::handover::request::{self, Request};
 use crate::handover::{LARGEST_FILE_BYTES, announcement};
 use crate::model::failure::{Failure, Reason};
@@ -17,6 +18,9 @@ const TAKEN: &str = "taken.json";
 
 /// The name under which an announcement is taken away.
 const ANNOUNCED: &str = "announced";
+
+/// The name under which a mark is taken away.
+const MARK: &str = "mark.json";
 
 /// How long an announced request is waited for. One that comes later starts the service.
 const STAND_BY: Duration = Duration::from_secs(60);
@@ -83,4 +87,11 @@ pub fn take_announcement(paths: &Paths) -> Result<Next> {
         Err(_) if !from.exists() => Ok(Next::End),
         Err(error) => Err(error),
     }
+}
+
+/// Takes away what the agent says of the mark; what cannot be read is as good as not said.
+pub fn take_mark(paths: &Paths) -> Option<Mark> {
+    let (from, to) = (paths.runtime_dir.join(mark::FILE), paths.report_dir.join(MARK));
+    let bytes = inbox::take(&from, &to, LARGEST_FILE_BYTES).ok().flatten()?;
+    serde_json::from_slice(&bytes).ok()
 }
