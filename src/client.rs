@@ -27,6 +27,7 @@ pub mod link;
 pub mod log;
 pub mod output;
 pub mod progress;
+pub mod reanchor;
 pub mod render;
 pub mod rollback;
 pub mod run_now;
@@ -83,6 +84,7 @@ async fn carry_out(arguments: &Arguments) -> Result<Exit, Failed> {
         Command::Unblock(it) => settle::run(socket, Order::Unblock { what: what(it) }).await,
         Command::Pause(it) => settle::run(socket, Order::Pause { reason: it.reason.clone() }).await,
         Command::Resume => settle::run(socket, Order::Resume).await,
+        Command::Reanchor(arguments) => reanchor::run(socket, arguments).await,
         Command::CheckConfig(arguments) => check_config::run(arguments),
         Command::Completions { shell } => shell::completions(*shell),
         Command::Man { directory } => shell::man(directory),

@@ -16,7 +16,7 @@ pub const SOCKET: &str = "control";
 pub const INTERFACE: &str = "org.autodeploy.Control";
 
 /// The methods of the interface.
-pub const METHODS: [&str; 11] = [
+pub const METHODS: [&str; 12] = [
     "GetStatus",
     "Watch",
     "ListDeployments",
@@ -28,4 +28,5 @@ pub const METHODS: [&str; 11] = [
     "Unblock",
     "Pause",
     "Resume",
+    "Reanchor",
 ];

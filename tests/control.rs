@@ -12,7 +12,9 @@ use std::time::Duration;
 use autodeploy::control::METHODS;
 use autodeploy::control::ask::Word;
 use autodeploy::control::ask::{Ask, Refusal, RunNow, Told};
-use fake_agent::{Answer, FakeAgent, details, done, idle, in_phase, open_directory, summary};
+use fake_agent::{
+    Answer, COMMIT, FakeAgent, details, done, idle, in_phase, open_directory, summary,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -145,6 +147,11 @@ async fn orders_reach_the_loop_with_the_user_who_gave_them() {
         ("Pause", json!({ "reason": "racks" }), Ask::Pause { reason: "racks".into() }),
         ("Pause", json!({}), Ask::Pause { reason: String::new() }),
         ("Resume", json!({}), Ask::Resume),
+        (
+            "Reanchor",
+            json!({ "commit": COMMIT, "reason": "moved" }),
+            Ask::Reanchor { commit: COMMIT.into(), reason: "moved".into() },
+        ),
     ];
     for (method, parameters, expected) in orders {
         let answer = client.ask(method, parameters).await;
@@ -166,6 +173,7 @@ async fn wrong_calls_are_named_and_the_next_one_is_answered() {
     });
     assert_eq!(client.ask("Answer", json!({ "answer": "maybe" })).await, wrong);
     assert_eq!(client.ask("Block", json!({})).await, wrong);
+    assert_eq!(client.ask("Reanchor", json!({ "commit": COMMIT })).await, wrong);
     assert_eq!(client.ask("ShowDeployment", json!({ "id": "seven" })).await, wrong);
     let unknown = client.ask("Approve", json!({})).await;
     assert_eq!(unknown["error"], "org.varlink.service.MethodNotFound");

@@ -10,7 +10,7 @@ mod fake_agent;
 mod typed;
 
 use autodeploy::control::ask::{Ask, Refusal, Told};
-use autodeploy::control::status::Status;
+use autodeploy::control::status::{Stale, Status};
 use fake_agent::{
     Answer, COMMIT, FakeAgent, details, done, idle, in_phase, open_directory, summary,
 };
@@ -45,6 +45,7 @@ async fn without_an_agent_every_command_says_so_and_exits_with_3() {
         "unblock 7",
         "pause",
         "resume",
+        "reanchor c0ffee12 --reason moved",
     ];
     for command in commands {
         let ended = ctl(&socket, command).ended().await;
@@ -79,7 +80,9 @@ async fn a_socket_that_nobody_serves_is_an_absent_agent() {
 async fn what_is_not_understood_exits_with_2() {
     let directory = open_directory();
     let socket = directory.path().join("control");
-    for command in ["stauts", "run-now --wait --no-wait", "show seven", "block"] {
+    let misunderstood =
+        ["stauts", "run-now --wait --no-wait", "show seven", "block", "reanchor c0ffee12"];
+    for command in misunderstood {
         assert_eq!(ctl(&socket, command).ended().await.code, 2, "{command}");
     }
 }
@@ -118,6 +121,15 @@ async fn status_check_exits_by_what_is_wrong() {
     agent.status.send_modify(|status| status.remote.stale = true);
     let stale = ctl(&agent.socket, "status --check").ended().await;
     assert_eq!((stale.code, stale.stdout.as_str()), (1, "the remote is stale\n"));
+    agent.status.send_modify(|status| {
+        status.remote.stale_reasons = vec![Stale {
+            kind: "clock-behind".into(),
+            message: "the clock is behind".into(),
+            hint: "timedatectl".into(),
+        }];
+    });
+    let stale = ctl(&agent.socket, "status --check").ended().await;
+    assert_eq!((stale.code, stale.stdout.as_str()), (1, "stale: the clock is behind\n"));
     agent.status.send_modify(|status| status.deployment = Some(summary(8, Some("reverted"))));
     let bad = ctl(&agent.socket, "status --check --json").ended().await;
     assert_eq!(bad.code, 4);
@@ -170,6 +182,10 @@ async fn orders_are_passed_on_and_the_answer_is_printed() {
         ("pause --reason racks", Ask::Pause { reason: "racks".into() }),
         ("resume", Ask::Resume),
         ("rollback 41", Ask::Rollback { generation: Some(41) }),
+        (
+            "reanchor c0ffee12 --reason moved",
+            Ask::Reanchor { commit: "c0ffee12".into(), reason: "moved".into() },
+        ),
     ];
     for (command, expected) in orders {
         let ended = ctl(&agent.socket, command).ended().await;
@@ -185,7 +201,17 @@ async fn a_stranger_may_look_and_is_refused_by_name_of_the_group() {
     let agent = agent(directory.path(), idle(), Box::new(|_| done(None, "so be it")));
     let looked = ctl(&agent.socket, "status").by_user(4711, directory.path()).ended().await;
     assert_eq!(looked.code, 0, "{}", looked.stderr);
-    for command in ["run-now", "rollback", "abort", "block 7", "unblock 7", "pause", "resume"] {
+    let orders = [
+        "run-now",
+        "rollback",
+        "abort",
+        "block 7",
+        "unblock 7",
+        "pause",
+        "resume",
+        "reanchor c0ffee12 --reason moved",
+    ];
+    for command in orders {
         let refused = ctl(&agent.socket, command).by_user(4711, directory.path()).ended().await;
         let expected = "user 4711 may look but not act: that takes root or the group \
                         `no-such-group`\n\nhint: use `sudo`, or join the group `no-such-group` \
@@ -315,6 +341,7 @@ async fn packages_get_completions_and_pages() {
     let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
     assert!(page("autodeployctl.1").contains("Exit codes"));
     assert!(page("autodeployctl-run-now.1").contains("emergency"));
+    assert!(page("autodeployctl-reanchor.1").contains("reason"));
     assert!(!directory.path().join("autodeployctl-man.1").exists());
 }
 

@@ -29,8 +29,10 @@ mod act;
 mod orders;
 mod pass;
 mod polling;
+mod reanchor;
 mod reconfigured;
 mod show;
+mod standstill;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +50,8 @@ enum Event {
     Worked(Result<Done, Failure>),
     /// A probe ended.
     Probed(Probed),
+    /// Git has said whether the branch has the commit that a person named.
+    Looked(Probed),
     /// Somebody asked over the socket.
     Asked(Box<Asked>),
     /// It is time to look again.
@@ -84,7 +88,6 @@ pub struct Agent<H> {
     poll: PollSeen,
     polls: Polls,
     last_good_s: Option<i64>,
-    stale_told: bool,
     polling: Option<Later<Result<CommitId, NoAnswer>>>,
     poll_again: bool,
     work: Option<Work>,
@@ -103,6 +106,8 @@ pub struct Agent<H> {
     configured: Configured,
     insist: seen::Insist,
     run_now: Vec<RunNowWaits>,
+    reanchoring: Option<reanchor::Reanchoring>,
+    mark_told: Option<reanchor::MarkTold>,
     asks: mpsc::Receiver<Asked>,
     inbox: mpsc::Sender<Asked>,
     status: watch::Sender<Status>,
@@ -130,7 +135,6 @@ impl<H: Host> Agent<H> {
             poll: PollSeen::default(),
             polls: Polls { jitter, ..Polls::default() },
             last_good_s: None,
-            stale_told: false,
             polling: None,
             poll_again: false,
             work: None,
@@ -149,6 +153,8 @@ impl<H: Host> Agent<H> {
             configured: Configured::Same,
             insist: seen::Insist::default(),
             run_now: Vec::new(),
+            reanchoring: None,
+            mark_told: None,
             asks,
             inbox,
             status: watch::Sender::new(show::nothing_yet(&settings)),
@@ -229,6 +235,7 @@ impl<H: Host> Agent<H> {
     /// Waits for what comes first. The end comes before anything else, people before machines.
     async fn next(&mut self, stop: impl Future<Output = ()>, due: Duration) -> Event {
         let work = self.work.as_mut().map(|work| &mut work.ended);
+        let looking = self.reanchoring.as_mut().and_then(|waits| waits.looking.as_mut());
         tokio::select! {
             biased;
             () = stop => Event::Stop,
@@ -236,6 +243,7 @@ impl<H: Host> Agent<H> {
             ended = whenever(work) => Event::Worked(ended),
             polled = whenever(self.polling.as_mut()) => Event::Polled(polled),
             probed = whenever(self.probing.as_mut()) => Event::Probed(probed),
+            looked = whenever(looking) => Event::Looked(looked),
             () = tokio::time::sleep(due) => Event::Due,
         }
     }
@@ -247,6 +255,7 @@ impl<H: Host> Agent<H> {
                 self.worked = self.work.take().map(|work| (work.id, result));
             }
             Event::Probed(answer) => self.probed(answer),
+            Event::Looked(answer) => self.looked(answer),
             Event::Asked(asked) => self.asked(*asked),
             Event::Due | Event::Stop => {}
         }

@@ -12,6 +12,7 @@ use crate::handover::LARGEST_FILE_BYTES;
 use crate::handover::announcement;
 use crate::handover::answer::{self, Answer};
 use crate::handover::lifeline::{self, Lifeline};
+use crate::handover::mark::{self, Mark};
 use crate::handover::report::{self, Report};
 use crate::handover::request::{self, Request};
 
@@ -54,6 +55,14 @@ impl Handover {
     /// Nothing was written.
     pub fn answer(&self, answer: &Answer) -> Result<()> {
         self.write(answer::FILE, answer)
+    }
+
+    /// Writes the mark. A repeat replaces one that was not taken yet.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub fn mark(&self, mark: &Mark) -> Result<()> {
+        self.write(mark::FILE, mark)
     }
 
     /// Writes the lifeline.

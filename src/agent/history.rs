@@ -48,6 +48,16 @@ pub struct History {
 pub enum Fact {
     /// The last kept commit of the branch.
     Mark,
+    /// What a person put in the place of the mark, until something was kept that descends from it.
+    Reanchored,
+    /// The first tip, if it was kept without anything that it had to descend from.
+    BelievedFirst,
+    /// When the last commits that were looked at were committed.
+    Dates,
+    /// The wall clock went back: from when, and when that was seen.
+    ClockBack,
+    /// Why the remote was reported as stale.
+    StaleTold,
     /// The last kept closure.
     LastKept,
     /// The commit of that, where there is one.
@@ -76,6 +86,11 @@ impl Fact {
     fn key(self) -> &'static str {
         match self {
             Fact::Mark => "mark",
+            Fact::Reanchored => "reanchored",
+            Fact::BelievedFirst => "believed-first",
+            Fact::Dates => "dates",
+            Fact::ClockBack => "clock-back",
+            Fact::StaleTold => "stale-told",
             Fact::LastKept => "last-kept",
             Fact::KeptCommit => "kept-commit",
             Fact::Filled => "filled",

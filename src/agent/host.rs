@@ -15,6 +15,7 @@ use crate::agent::history::{History, Said};
 use crate::agent::rollout::{Done, Moment, Operation, World};
 use crate::handover::answer::Answer;
 use crate::handover::lifeline::{Lifeline, NixReach};
+use crate::handover::mark::Mark;
 use crate::handover::request::Request;
 use crate::model::commit::CommitId;
 use crate::model::deployment::DeploymentId;
@@ -133,6 +134,12 @@ pub trait Host {
     /// # Errors
     /// The file could not be written; nothing was told.
     fn answer(&mut self, answer: &Answer) -> Result<()>;
+
+    /// Lets the activator remember the mark, when it has time for that.
+    ///
+    /// # Errors
+    /// The file could not be written; the last one stands.
+    fn mark(&mut self, mark: &Mark) -> Result<()>;
 
     /// Shows what this run of the agent has reached.
     ///

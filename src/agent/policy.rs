@@ -1,16 +1,19 @@
 //! When: the numbers and rules that say how fast, how often and under which conditions: PURE.
 //!
 //! [`pace`] is about time, [`gates`] about what holds a trial back, [`looked_at`] about what stays
-//! in the store for a person to look at.
+//! in the store for a person to look at, [`stale`] about a remote that stands still and a clock that
+//! cannot be right, [`dates`] about what commits say of when they were made.
 
 use std::time::Duration;
 
 use crate::config::settings::{Drift, Settings, UnprovedBoot};
 use crate::model::commit::CommitId;
 
+pub mod dates;
 pub mod gates;
 pub mod looked_at;
 pub mod pace;
+pub mod stale;
 
 /// A trial starts only within this time of a good poll: who cannot reach the remote before the
 /// trial could not tell afterwards whether the trial cut it off.
@@ -31,6 +34,8 @@ pub struct Policy {
     pub stale_after: Duration,
     /// `trust.introduction`
     pub introduction: Option<CommitId>,
+    /// `trust.max_tip_age`
+    pub max_tip_age: Option<Duration>,
     /// `activation.drift`
     pub drift: Drift,
     /// `activation.unproved_boot`
@@ -43,6 +48,7 @@ impl From<&Settings> for Policy {
             poll_interval: settings.source.poll_interval,
             stale_after: settings.source.stale_after,
             introduction: settings.source.introduction.clone(),
+            max_tip_age: settings.source.max_tip_age,
             drift: settings.activation.drift,
             unproved_boot: settings.activation.unproved_boot,
         }

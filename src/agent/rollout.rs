@@ -277,7 +277,7 @@ pub fn decide(seen: &Seen, policy: &Policy) -> Step {
         .or_else(|| superseded(seen, policy))
         .or_else(|| seen.live.iter().find_map(|deployment| progress(deployment, seen, policy)))
         .or_else(|| collisions::supersede_armed(seen, policy))
-        .or_else(|| follow(seen))
+        .or_else(|| follow(seen, policy))
         .or_else(|| restore(seen, policy))
         .unwrap_or(Step::Rest)
 }
@@ -373,7 +373,8 @@ fn verified(d: &Deployment, lineage: &verify::Lineage, seen: &Seen, policy: &Pol
     if under != seen.under(policy) {
         return Step::Advance(d.id, Stage::Fetching);
     }
-    match d.commit.as_ref().map(|commit| verify::verdict(commit, lineage)) {
+    let named = seen.anchor(policy).map_or(verify::Named::Mark, |anchor| anchor.named);
+    match d.commit.as_ref().map(|commit| verify::verdict(commit, lineage, named)) {
         Some(Err(failure)) => Step::End(d.id, End::refused(failure, under)),
         Some(Ok(())) | None => Step::Advance(d.id, Stage::Resolving { under }),
     }
@@ -415,7 +416,7 @@ fn settled(deployment: &Deployment, toplevel: &StorePath, seen: &Seen) -> Option
 }
 
 /// Begins a deployment of the tip, unless it has one or had its verdict.
-fn follow(seen: &Seen) -> Option<Step> {
+fn follow(seen: &Seen, policy: &Policy) -> Option<Step> {
     let tip = seen.tip.clone()?;
     let on_its_way = |d: &Deployment| d.kind == Kind::Follow && d.commit.as_ref() == Some(&tip);
     if seen.live.len() > 1 || seen.live.iter().any(on_its_way) {
@@ -423,7 +424,7 @@ fn follow(seen: &Seen) -> Option<Step> {
     }
     let attempts = match &seen.verdict {
         None => 1,
-        Some(verdict) => match verdict::again(verdict, seen) {
+        Some(verdict) => match verdict::again(verdict, seen, policy) {
             verdict::Again::Now => verdict.attempts_after(),
             verdict::Again::At(_) | verdict::Again::Never => return None,
         },

@@ -1,11 +1,13 @@
 //! What is known, as the answer to `GetStatus`, `ListDeployments` and `ShowDeployment`: PURE.
 
 use crate::agent::history::{EventRow, Known, Row};
+use crate::agent::policy::stale::Stale;
 use crate::agent::policy::{Policy, gates};
+use crate::agent::rollout::verify::{self, Anchor, Named};
 use crate::agent::rollout::{Seen, by_hand};
 use crate::config::settings::Settings;
 use crate::control::deployment::{Check, Details, Event, Evidence};
-use crate::control::status::{Blocked, Gate, RebootNeeded, Remote, Running, Status, Summary};
+use crate::control::status::{self, Blocked, Gate, RebootNeeded, Remote, Running, Status, Summary};
 use crate::handover::report::{self, CheckState, Trial};
 use crate::model::deployment::Phase;
 use crate::model::store_path::StorePath;
@@ -22,8 +24,8 @@ pub struct Sight<'a> {
     pub known: &'a Known,
     /// RFC 3339: the last good poll.
     pub last_success_at: Option<String>,
-    /// No good poll for `source.stale_after`.
-    pub stale: bool,
+    /// Why the remote is stale; empty if it is not.
+    pub stale: &'a [Stale],
     /// The activator did not take the request that is waiting for it.
     pub activator_unreachable: bool,
     /// What is wrong with the configuration that lies there now.
@@ -105,7 +107,17 @@ fn remote(sight: &Sight<'_>) -> Remote {
         tip: seen.tip.as_ref().map(|tip| tip.to_string()),
         last_success_at: sight.last_success_at.clone(),
         last_error: seen.poll.error.as_ref().map(|failure| failure.message.clone()),
-        stale: sight.stale,
+        stale: !sight.stale.is_empty(),
+        stale_reasons: sight.stale.iter().map(stale).collect(),
+        mark: seen.base(sight.policy).map(|commit| commit.to_string()),
+    }
+}
+
+fn stale(stale: &Stale) -> status::Stale {
+    status::Stale {
+        kind: stale.kind.as_str().to_owned(),
+        message: stale.message.clone(),
+        hint: stale.hint.clone(),
     }
 }
 
@@ -131,16 +143,46 @@ fn warnings(sight: &Sight<'_>) -> Vec<String> {
     warnings.extend(known.mended.clone());
     warnings.extend(seen.world.report.iter().flat_map(|report| report.warnings.clone()));
     warnings.extend(seen.world.report_error.clone());
-    if sight.stale {
-        let after = sight.policy.stale_after.as_secs() / 60;
-        warnings.push(format!("the remote has not answered for more than {after} min"));
-    }
+    warnings.extend(sight.stale.iter().map(|stale| stale.message.clone()));
+    warnings.extend(ancestry(sight));
     warnings.extend(by_hand::warnings(seen, sight.policy.drift));
     if sight.activator_unreachable {
         let look = "`systemctl status autodeploy-activate.path`";
         warnings.push(format!("the activator did not take the request: see {look}"));
     }
     warnings.extend(sight.troubles.iter().cloned());
+    warnings
+}
+
+/// What is believed without a proof, and a refused tip that something newer stands before.
+fn ancestry(sight: &Sight<'_>) -> Vec<String> {
+    let (seen, known) = (sight.seen, sight.known);
+    let mut warnings = Vec::new();
+    match seen.anchor(sight.policy) {
+        None => warnings.push(
+            "nothing was kept yet and `trust.introduction` is not set: the first tip is believed \
+             as it is"
+                .to_owned(),
+        ),
+        Some(Anchor { commit, named: Named::Reanchored }) => warnings.push(format!(
+            "`autodeployctl reanchor` put commit `{commit}` in the place of the last kept one, \
+             until a tip that descends from it is kept"
+        )),
+        Some(Anchor { commit, named: Named::Mark })
+            if known.believed_first == Some(commit.clone()) =>
+        {
+            warnings.push(format!(
+                "commit `{commit}` was believed because it was the first: compare it with the \
+                 repository (`trust.introduction` names the first commit beforehand)"
+            ));
+        }
+        Some(_) => {}
+    }
+    let refused = seen.verdict.as_ref().filter(|verdict| {
+        verify::is_refusal(&verdict.reason)
+            && known.newest.as_ref().is_some_and(|row| row.id != verdict.deployment.0)
+    });
+    warnings.extend(refused.map(|verdict| format!("the tip is refused: {}", verdict.message)));
     warnings
 }
 
@@ -156,6 +198,7 @@ pub fn summary(row: &Row) -> Summary {
         started_at: row.started_at.clone(),
         finished_at: row.finished_at.clone(),
         subject: row.subject.clone(),
+        hint: row.hint.clone(),
     }
 }
 

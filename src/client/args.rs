@@ -56,6 +56,8 @@ pub enum Command {
     Pause(Pause),
     /// Let trials go on
     Resume,
+    /// Put a commit in the place of the last kept one, for a branch that was rewritten on purpose
+    Reanchor(Reanchor),
     /// Check a configuration; needs no autodeployd
     CheckConfig(CheckConfig),
     /// Print completions for a shell
@@ -187,6 +189,20 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// `reanchor`
+#[derive(Debug, Args)]
+pub struct Reanchor {
+    /// The commit that the tip has to be or to descend from, by its full name
+    #[arg(value_name = "COMMIT")]
+    pub commit: String,
+    /// Why, for whoever reads the journal later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
 /// `check-config`
 #[derive(Debug, Args)]
 pub struct CheckConfig {
@@ -221,6 +237,8 @@ mod tests {
         check("autodeployctl unblock c0ffee12", true);
         check("autodeployctl pause --reason x", true);
         check("autodeployctl resume --socket /tmp/s", true);
+        check("autodeployctl reanchor c0ffee12 --reason moved", true);
+        check("autodeployctl reanchor c0ffee12 --reason moved --no-wait --json", true);
         check("autodeployctl check-config", true);
         check("autodeployctl check-config /etc/other.toml", true);
         check("autodeployctl completions bash", true);
@@ -234,6 +252,8 @@ mod tests {
         check("autodeployctl block", false);
         check("autodeployctl show seven", false);
         check("autodeployctl approve", false);
+        check("autodeployctl reanchor c0ffee12", false);
+        check("autodeployctl reanchor --reason moved", false);
     }
 
     #[test]

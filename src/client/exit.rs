@@ -107,7 +107,10 @@ fn bad_end(status: &Status) -> Option<String> {
 
 fn warnings(status: &Status) -> Vec<String> {
     let mut warnings = Vec::new();
-    if status.remote.stale {
+    for stale in &status.remote.stale_reasons {
+        warnings.push(format!("stale: {}", words::line(&stale.message)));
+    }
+    if status.remote.stale && status.remote.stale_reasons.is_empty() {
         warnings.push("the remote is stale".to_owned());
     }
     for gate in &status.gates {
@@ -211,6 +214,14 @@ mod tests {
     #[test]
     fn what_deserves_a_look_is_a_warning() {
         check(|status| status.remote.stale = true, Exit::Failed, &["the remote is stale"]);
+        check(
+            |status| {
+                status.remote.stale = true;
+                status.remote.stale_reasons = vec![fixtures::stale()];
+            },
+            Exit::Failed,
+            &["stale: the clock is behind"],
+        );
         check(gate("paused"), Exit::Failed, &["held by the gate paused"]);
         check(
             |status| status.drift = Some(fixtures::OLD.into()),

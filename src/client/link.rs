@@ -88,6 +88,7 @@ impl Link {
             Order::Unblock { what } => connection.unblock(what).await,
             Order::Pause { reason } => connection.pause(reason).await,
             Order::Resume => connection.resume().await,
+            Order::Reanchor { commit, reason } => connection.reanchor(commit, reason).await,
         };
         settled(&self.socket, answer)
     }
@@ -111,6 +112,8 @@ pub enum Order {
     Pause { reason: String },
     /// Let trials go on.
     Resume,
+    /// Put a commit in the place of the mark, once.
+    Reanchor { commit: String, reason: String },
 }
 
 /// Waits for an answer that takes no work.

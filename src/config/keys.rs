@@ -133,8 +133,8 @@ keys! {
         "the SSH keys that may sign, as `ALLOWED SIGNERS` in ssh-keygen(1); read afresh for each commit";
     "trust.openpgp_keyring_file" = PATH, Nothing,
         "the OpenPGP keys that may sign, as `gpg --export` writes them; read afresh for each commit";
-    "trust.max_tip_age" = Later(Harmless::Nothing), Nothing,
-        "after this long without a new commit the branch is called stale";
+    "trust.max_tip_age" = Span("1h", "3650d"), Nothing,
+        "after this long without a new commit, by the date of the tip, the branch is called stale";
     "trust.closures" = Choice { now: &["any", "signed"], later: &[] }, Value("any"),
         "`signed`: the activator refuses a closure that is not signed by one of `closure_keys`, with all that it needs";
     "trust.closure_keys" = Texts("public keys of Nix, `NAME:BASE64`", rule::closure_key), Said("required for `signed`"),

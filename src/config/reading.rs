@@ -67,12 +67,16 @@ impl Reading {
 
     /// Returns a time span.
     pub fn span(&mut self, path: &str) -> Duration {
+        self.span_if_set(path).unwrap_or_default()
+    }
+
+    /// Returns a time span that has no default; `None` if it is not set.
+    pub fn span_if_set(&mut self, path: &str) -> Option<Duration> {
         let name = path.rsplit('.').next().unwrap_or(path);
-        let told = self.read(path, |takes, raw| match takes {
+        self.read(path, |takes, raw| match takes {
             Takes::Span(least, most) => time_span(raw, (least, most), name),
             _ => Err(Complaint::new("takes no time span")),
-        });
-        told.unwrap_or_default()
+        })
     }
 
     /// Returns a number of bytes, or a plain number.

@@ -56,6 +56,8 @@ pub struct Source {
     pub max_fetch_bytes: u64,
     /// The first commit that is believed when nothing was kept yet (`trust.introduction`).
     pub introduction: Option<crate::model::commit::CommitId>,
+    /// After this long without a new commit the branch is called stale (`trust.max_tip_age`).
+    pub max_tip_age: Option<Duration>,
 }
 
 /// `trust.closures` and `trust.closure_keys`

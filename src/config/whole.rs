@@ -73,6 +73,7 @@ fn source(reading: &mut Reading) -> Source {
         fetch_timeout: reading.span("source.fetch_timeout"),
         max_fetch_bytes: reading.number("source.max_fetch_bytes"),
         introduction: introduction.and_then(|commit| commit.parse().ok()),
+        max_tip_age: reading.span_if_set("trust.max_tip_age"),
     }
 }
 

@@ -52,6 +52,13 @@ pub enum Ask {
     },
     /// Let trials go on.
     Resume,
+    /// Put a commit in the place of the mark, once.
+    Reanchor {
+        /// Its full name.
+        commit: String,
+        /// For whoever reads the journal later.
+        reason: String,
+    },
 }
 
 /// How `run-now` is meant.

@@ -43,4 +43,10 @@ pub trait Proxy {
     async fn pause(&mut self, reason: &str) -> zlink::Result<Result<Taken, Refusal>>;
     /// Let trials go on.
     async fn resume(&mut self) -> zlink::Result<Result<Taken, Refusal>>;
+    /// Put a commit in the place of the mark, once.
+    async fn reanchor(
+        &mut self,
+        commit: &str,
+        reason: &str,
+    ) -> zlink::Result<Result<Taken, Refusal>>;
 }

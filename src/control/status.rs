@@ -65,8 +65,26 @@ pub struct Remote {
     pub last_success_at: Option<String>,
     /// Why the last poll failed; null after a good one.
     pub last_error: Option<String>,
-    /// No good poll for `source.stale_after`.
+    /// It stands still or was cut off, or the clock cannot be right.
     pub stale: bool,
+    /// Why it is called stale.
+    #[serde(default)]
+    pub stale_reasons: Vec<Stale>,
+    /// What the next tip has to descend from: the last kept commit of the branch, or what a person
+    /// put in its place, or the introduction; null if nothing.
+    #[serde(default)]
+    pub mark: Option<String>,
+}
+
+/// One way in which the remote is stale.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+pub struct Stale {
+    /// `no-answer`, `old-tip` or `clock-behind`.
+    pub kind: String,
+    /// One sentence.
+    pub message: String,
+    /// What to type or to look at.
+    pub hint: String,
 }
 
 /// A deployment in short.
@@ -91,6 +109,9 @@ pub struct Summary {
     /// The first line of the commit's message, escaped.
     #[serde(default)]
     pub subject: Option<String>,
+    /// What the operator can do, if that is known.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// A closure that is not tried again by itself.

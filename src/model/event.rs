@@ -52,8 +52,10 @@ events! {
     PollFailed = "poll-failed", "af999fc9933e40f9ae5afdb2b928a595", Warning;
     /// The remote answers again.
     PollRecovered = "poll-recovered", "a6e3f4bd86f54c9ca778a5d13f36ca80", Info;
-    /// No good poll for longer than `source.stale_after`.
+    /// No good poll for long, no new commit for long, or a clock that is behind what it has seen.
     RemoteStale = "remote-stale", "77abefa519ed4c459a0ee4d7ebe161c4", Warning;
+    /// The remote is not stale any more.
+    RemoteFresh = "remote-fresh", "4cc6eba9c3954287b4a7b5278c55bb07", Info;
     /// The branch moved.
     NewTip = "new-tip", "fd2f281678184fa29d31565ba1eb1b05", Info;
     /// The objects did not arrive.
@@ -62,8 +64,10 @@ events! {
     CommitVerified = "commit-verified", "d9d6c006298c42aab9db2d29cdc0036d", Info;
     /// The commit may not be deployed.
     CommitRefused = "commit-refused", "f7cf7a76ddef49a183672765497b4115", Error;
-    /// A person moved the mark by hand, or the first tip became it.
+    /// The first tip became the mark: nothing was kept before.
     MarkMoved = "mark-moved", "40741509372f44ad80950ec6be3ddc3a", Warning;
+    /// A person put another commit in the place of the mark.
+    Reanchored = "reanchored", "e42ec4577ee545538b7663e0bb309f11", Warning;
     /// The closure of the commit is known.
     ClosureResolved = "closure-resolved", "8a533ab6dfe64e20997eb74bd6df49b4", Info;
     /// The closure could not be worked out.

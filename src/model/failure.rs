@@ -33,8 +33,8 @@ reasons! {
     TOO_LARGE = "too-large", "a limit on what may be fetched was passed";
     CLONE_DAMAGED = "clone-damaged", "the agent's repository was damaged and is fetched anew";
     SUBMODULE_REFUSED = "submodule-refused", "a submodule leads to a place on this machine, or to no full address";
-    NOT_A_DESCENDANT = "not-a-descendant", "the tip does not descend from the last kept commit";
-    DATE_WENT_BACK = "date-went-back", "the commit's date lies before that of the last kept commit";
+    NOT_A_DESCENDANT = "not-a-descendant", "the tip does not descend from the last kept commit, from `trust.introduction`, or from what a person named instead";
+    DATE_WENT_BACK = "date-went-back", "the commit's date lies before that of the commit that it has to descend from";
     NOT_SIGNED = "not-signed", "a commit is not signed";
     BAD_SIGNATURE = "bad-signature", "the signature of a commit is not one of that commit, or cannot be read";
     UNTRUSTED_KEY = "untrusted-key", "a commit is signed by a key that may not sign, or not at that time";

@@ -14,6 +14,7 @@ use crate::agent::rollout::verify::Lineage;
 use crate::agent::rollout::{Closure, Done, Moment, Operation, World as Seen};
 use crate::handover::answer::Answer;
 use crate::handover::lifeline::{Lifeline, NixReach};
+use crate::handover::mark::Mark;
 use crate::handover::request::Request;
 use crate::model::commit::CommitId;
 use crate::model::deployment::DeploymentId;
@@ -293,6 +294,12 @@ impl Host for Unprivileged {
     fn answer(&mut self, answer: &Answer) -> Result<()> {
         self.change();
         self.machine().answer = Some(answer.clone());
+        Ok(())
+    }
+
+    fn mark(&mut self, mark: &Mark) -> Result<()> {
+        self.change();
+        self.machine().mark = Some(mark.clone());
         Ok(())
     }
 

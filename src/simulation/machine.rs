@@ -9,6 +9,7 @@ use crate::agent::history::{History, Said};
 use crate::config::settings::Settings;
 use crate::handover::answer::Answer;
 use crate::handover::lifeline::Lifeline;
+use crate::handover::mark::Mark;
 use crate::handover::report::Report;
 use crate::handover::request::Request;
 use crate::model::commit::CommitId;
@@ -172,6 +173,7 @@ pub struct Machine {
     pub booted_at: Duration,
     pub request: Option<Request>,
     pub answer: Option<Answer>,
+    pub mark: Option<Mark>,
     pub lifeline: Option<Lifeline>,
     pub report: Option<Rc<Report>>,
     pub stopping: Option<Duration>,
@@ -276,6 +278,7 @@ impl Machine {
             booted_at: Duration::ZERO,
             request: None,
             answer: None,
+            mark: None,
             lifeline: None,
             report: None,
             stopping: None,
@@ -409,6 +412,7 @@ impl Machine {
 
     fn forget(&mut self) {
         (self.request, self.answer, self.lifeline, self.report) = (None, None, None, None);
+        self.mark = None;
         (self.stopping, self.window, self.trial_place) = (None, None, None);
         (self.kill_trial, self.kill_agent, self.restart_agent) = (false, false, false);
         (self.lock_held_until, self.activator_deaf_until) = (Duration::ZERO, Duration::ZERO);

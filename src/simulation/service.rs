@@ -27,6 +27,7 @@ impl Root<'_> {
             self.show(&record);
             return true;
         }
+        self.remember_mark(&mut record);
         match request {
             Some(request) if is_repeat(&request, &record) => self.show(&record),
             Some(request) => return self.begin(&mut record, request),
@@ -36,6 +37,28 @@ impl Root<'_> {
             }
         }
         false
+    }
+
+    /// Takes the agent's mark into the record, in no time; true if there was one, and no trial is on.
+    pub fn note_mark(&mut self) -> bool {
+        let mut record = self.load();
+        let told = record.unfinished().is_none() && self.remember_mark(&mut record);
+        if told {
+            self.show(&record);
+        }
+        told
+    }
+
+    fn remember_mark(&mut self, record: &mut Record) -> bool {
+        let told = self.machine().mark.take();
+        let Some(mark) = told else { return false };
+        record.mark = Some(mark);
+        let now = self.world.now();
+        let mut machine = self.machine();
+        if !machine.state_is_refused(true, now) {
+            machine.record = serde_json::to_vec(record).ok();
+        }
+        true
     }
 
     /// While a trial is on, a request is only taken away.

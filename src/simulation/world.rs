@@ -158,6 +158,10 @@ impl World {
             let machine = self.machine.borrow();
             machine.request.is_some() && now >= machine.activator_deaf_until
         };
+        let told = self.machine.borrow().mark.is_some() && self.trial_due.get().is_none();
+        if told && !asked && (Root { world: self }).note_mark() {
+            return;
+        }
         if self.trial_due.get().is_some_and(|due| due <= now) {
             self.trial();
         } else if asked && self.trial_due.get().is_none()
@@ -416,13 +420,17 @@ impl World {
     }
 
     fn operate(&self) {
-        let (what, path) = {
+        let (what, path, tip) = {
             let mut machine = self.machine.borrow_mut();
             machine.laws.meddled = true;
             let path = machine.branch.last().map(|tip| machine.remote[tip].closure.clone());
-            (machine.seed.below(5), path)
+            (machine.seed.below(6), path, machine.branch.last().cloned())
         };
         let what = match (what, path) {
+            (5, _) => Ask::Reanchor {
+                commit: tip.map(String::from).unwrap_or_default(),
+                reason: "a visit".to_owned(),
+            },
             (0, _) => Ask::Answer { id: None, word: crate::control::ask::Word::Abort },
             (1, _) => Ask::Pause { reason: "a visit".to_owned() },
             (2, _) => Ask::Rollback { generation: None },

@@ -115,6 +115,8 @@ pub fn idle() -> Status {
             last_success_at: None,
             last_error: None,
             stale: false,
+            stale_reasons: vec![],
+            mark: None,
         },
         deployment: None,
         checks: vec![],
@@ -145,6 +147,7 @@ pub fn summary(id: i64, outcome: Option<&str>) -> Summary {
         started_at: "2025-11-21T11:00:00Z".to_owned(),
         finished_at: outcome.map(|_| "2025-11-21T11:01:00Z".to_owned()),
         subject: None,
+        hint: None,
     }
 }
 

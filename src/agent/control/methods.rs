@@ -1,6 +1,6 @@
 //! The methods of `org.autodeploy.Control`, as zlink dispatches and describes them.
 //!
-//! `Approve` and `Reanchor` of the contract are not here yet.
+//! `Approve` of the contract is not here yet.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use crate::agent::control::peer::{Peer, Rights};
 use crate::agent::inbox::{Asked, Inbox};
 use crate::control::ask::{Ask, Refusal, RunNow, Taken, Told, Word};
 use crate::control::deployment::{Check, Details, Event, Evidence, Listed};
-use crate::control::status::{Blocked, Gate, RebootNeeded, Remote, Running, Status, Summary};
+use crate::control::status::{
+    Blocked, Gate, RebootNeeded, Remote, Running, Stale, Status, Summary,
+};
 use crate::model::failure::Reason;
 
 /// How many deployments are listed when nobody says.
@@ -75,7 +77,7 @@ fn mixed_up(told: &Told) -> Refusal {
 /// Everybody may look. Acting takes root or membership of `control.group`.
 #[zlink::service(
     interface = "org.autodeploy.Control",
-    types = [Running, Remote, Summary, Blocked, Gate, RebootNeeded, Event, Check, Evidence, Word],
+    types = [Running, Remote, Stale, Summary, Blocked, Gate, RebootNeeded, Event, Check, Evidence, Word],
     vendor = "autodeploy",
     product = "autodeployd",
     version = env!("CARGO_PKG_VERSION"),
@@ -150,6 +152,12 @@ impl Control {
     /// Lets trials go on.
     async fn resume(&self) -> Result<Taken, Refusal> {
         self.order(Ask::Resume).await
+    }
+
+    /// Puts a commit of the branch, by its full name, in the place of the mark, until a tip that
+    /// descends from it was kept; answers after a poll. For a branch that was rewritten on purpose.
+    async fn reanchor(&self, commit: String, reason: String) -> Result<Taken, Refusal> {
+        self.order(Ask::Reanchor { commit, reason }).await
     }
 }
 

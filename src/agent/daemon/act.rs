@@ -53,7 +53,8 @@ impl<H: Host> Agent<H> {
         let live = seen.live.iter().find(|deployment| deployment.id == id).cloned();
         let (Some(live), Some(row)) = (live, self.row(id)) else { return false };
         let deployment = Deployment { stage, ..live };
-        let entries = record::came(&deployment, row, seen);
+        let mut entries = record::came(&deployment, row, seen);
+        entries.extend(self.dated(id));
         if matches!(deployment.stage, Stage::Fetching | Stage::Resolving { .. }) {
             self.lineage = None;
         }
@@ -120,7 +121,8 @@ impl<H: Host> Agent<H> {
     pub(super) fn finish(&mut self, id: DeploymentId, end: End, seen: &Seen) -> bool {
         let live = seen.live.iter().find(|deployment| deployment.id == id);
         let (Some(live), Some(row)) = (live, self.row(id)) else { return false };
-        let entries = record::ended(live, &end, row, seen);
+        let mut entries = record::ended(live, &end, row, seen);
+        entries.extend(self.dated(id));
         if !self.write(entries) {
             return false;
         }
@@ -130,6 +132,18 @@ impl<H: Host> Agent<H> {
         self.lineage = self.lineage.take().filter(|(of, _)| *of != id);
         self.keep_roots();
         true
+    }
+
+    /// What Git said of the dates of a deployment's commit and of what that was compared with, if it
+    /// is news.
+    fn dated(&self, id: DeploymentId) -> Option<Entry> {
+        let (_, lineage) = self.lineage.as_ref().filter(|(of, _)| *of == id)?;
+        let tip = self.row(id)?.commit.as_ref()?;
+        let base = lineage.base.as_ref().zip(lineage.base_committed_at);
+        let known = self.known.dates.clone();
+        let dates = base.map_or(known, |(base, date)| self.known.dates.with(base, date));
+        let dates = dates.with(tip, lineage.committed_at);
+        (dates != self.known.dates).then(|| Entry::Fact(Fact::Dates, Some(dates.text())))
     }
 
     /// Keeps the roots of what is live and of the last few that were not kept. What was kept is

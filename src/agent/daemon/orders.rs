@@ -1,5 +1,6 @@
 //! What is asked over the control socket, and the answers.
 
+use crate::agent::daemon::reanchor::Wish;
 use crate::agent::daemon::{Agent, RunNowWaits};
 use crate::agent::history::{BlockedRow, Entry, Fact, Said};
 use crate::agent::host::Host;
@@ -17,7 +18,7 @@ use crate::model::store_path::StorePath;
 
 pub(super) type Reply = Result<Told, Refusal>;
 
-fn done(deployment: Option<DeploymentId>, message: impl Into<String>) -> Reply {
+pub(super) fn done(deployment: Option<DeploymentId>, message: impl Into<String>) -> Reply {
     Ok(Told::Done { deployment: deployment.map(|id| id.0 as i64), message: message.into() })
 }
 
@@ -25,12 +26,12 @@ pub(super) fn not_found(message: String, hint: &str) -> Refusal {
     Refusal::NotFound { message, hint: hint.to_owned() }
 }
 
-fn not_possible(message: impl Into<String>, hint: &str) -> Refusal {
+pub(super) fn not_possible(message: impl Into<String>, hint: &str) -> Refusal {
     Refusal::NotPossible { message: message.into(), hint: hint.to_owned() }
 }
 
 impl<H: Host> Agent<H> {
-    /// Answers one question; only `run-now` is answered later.
+    /// Answers one question; only `run-now` and `reanchor` are answered later.
     pub(super) fn asked(&mut self, asked: Asked) {
         let Asked { uid, ask, reply } = asked;
         self.refresh();
@@ -42,6 +43,9 @@ impl<H: Host> Agent<H> {
                     Err(refusal) => drop(reply.send(Err(refusal))),
                 }
                 return;
+            }
+            Ask::Reanchor { commit, reason } => {
+                return self.begin_reanchoring(Wish { commit, reason, uid }, reply);
             }
             Ask::ListDeployments { limit } => self.list(limit),
             Ask::ShowDeployment { id } => self.show_one(id, &seen),
@@ -70,7 +74,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Writes the entries of an order, or says why not.
-    fn write_order(&mut self, entries: Vec<Entry>) -> Result<(), Refusal> {
+    pub(super) fn write_order(&mut self, entries: Vec<Entry>) -> Result<(), Refusal> {
         match self.write(entries) {
             true => Ok(()),
             false => Err(Refusal::Failed {

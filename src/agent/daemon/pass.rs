@@ -102,6 +102,7 @@ impl<H: Host> Agent<H> {
             verdict: known.of_tip.as_ref().and_then(Row::verdict),
             verdict_seen: self.verdict_seen.map(|(_, since)| since),
             mark: known.mark.clone(),
+            reanchored: known.reanchored.clone(),
             last_kept: known.last_kept.clone(),
             blocked: blocked.map(|row| row.toplevel.clone()).collect(),
             resolved: known.resolved.clone(),
@@ -153,7 +154,9 @@ impl<H: Host> Agent<H> {
             self.write(vec![Entry::Event(said)]);
         }
         match seen.live.iter().find(|deployment| deployment.id == id) {
-            Some(deployment) => advance(deployment, result.clone()),
+            Some(deployment) => {
+                advance(deployment, result.clone(), seen.anchor(&self.policy).as_ref())
+            }
             // It was superseded or aborted meanwhile.
             None => Step::Rest,
         }
@@ -186,8 +189,10 @@ impl<H: Host> Agent<H> {
         self.ask_again(&seen);
         self.tell_held(&seen);
         self.tell_stale(&seen);
+        self.hand_over_mark(&seen);
         self.tidy_roots(&seen);
         self.answer_run_now(&seen);
+        self.go_on_reanchoring(&seen);
         self.begin_poll(&seen);
         self.begin_probe(&seen);
     }
@@ -229,15 +234,5 @@ impl<H: Host> Agent<H> {
         if self.write(vec![Entry::Event(said)]) {
             self.held_told = told;
         }
-    }
-
-    fn tell_stale(&mut self, seen: &Seen) {
-        let stale = self.stale(seen.now);
-        if stale && !self.stale_told {
-            let message = "the remote has not answered for longer than `source.stale_after`";
-            let said = record::said_of_all(EventKind::RemoteStale, &seen.now.text(), message);
-            self.write(vec![Entry::Event(said)]);
-        }
-        self.stale_told = stale;
     }
 }

@@ -42,7 +42,8 @@ impl<H: Host> Agent<H> {
             let only = closed.iter().all(|gate| gate.kind == GateKind::RemoteUnreachable);
             Some(only && !closed.is_empty() && self.polls.failures == 0)
         };
-        if self.run_now.iter().any(|waits| waits.polled.is_none()) {
+        let somebody_waits = self.run_now.iter().any(|waits| waits.polled.is_none());
+        if somebody_waits || self.reanchoring_waits_for_poll() {
             Urgency::Now
         } else if seen.being_tried() || waits_for_poll().unwrap_or(false) {
             Urgency::Trial
@@ -90,6 +91,9 @@ impl<H: Host> Agent<H> {
             for waits in &mut self.run_now {
                 waits.polled.get_or_insert_with(|| polled.clone());
             }
+            if let Some(waits) = &mut self.reanchoring {
+                waits.polled.get_or_insert(polled);
+            }
         }
         self.look_at_configuration();
         self.write_lifeline();
@@ -101,8 +105,7 @@ impl<H: Host> Agent<H> {
         (self.polls.failures, self.polls.retry_after) = (0, None);
         self.poll.good_at_ms = Some(now.boottime_ms);
         self.poll.error = None;
-        self.last_good_s = Some(now.unix_s);
-        let mut entries = Vec::new();
+        let mut entries = self.look_at_clock(now);
         if recovered {
             let message = "the remote answers again";
             let said = record::said_of_all(EventKind::PollRecovered, &now.text(), message);

@@ -30,6 +30,7 @@ impl<H: Host> Agent<H> {
             && self.work.is_none()
             && self.worked.is_none()
             && self.run_now.is_empty()
+            && self.reanchoring.is_none()
             && !self.see().on_trial()
     }
 

@@ -39,7 +39,7 @@ impl<H: Host> Agent<H> {
             seen,
             known: &self.known,
             last_success_at: self.last_good_s.map(seen::time_text),
-            stale: self.stale(seen.now),
+            stale: &self.stale(seen),
             activator_unreachable: self.activator_unreachable(seen),
             refused_configuration: self.refused_configuration(),
             troubles: &self.sentences(),
@@ -94,20 +94,6 @@ impl<H: Host> Agent<H> {
         let details = Details { stays_until, ..status::details(&row, events, seen) };
         Ok(Told::Deployment(Box::new(details)))
     }
-
-    /// No good poll for `source.stale_after`: of this run by a clock that nobody sets, and of the
-    /// runs before by the wall clock, too.
-    pub(super) fn stale(&self, now: seen::Moment) -> bool {
-        let stale_after = self.policy.stale_after;
-        let long_ago =
-            |at: u64| u128::from(now.boottime_ms.saturating_sub(at)) > stale_after.as_millis();
-        let Some(good) = self.poll.good_at_ms else {
-            let since = self.last_good_s.unwrap_or(self.started.unix_s);
-            let by_the_wall = now.unix_s.saturating_sub(since) > stale_after.as_secs() as i64;
-            return by_the_wall || long_ago(self.started.boottime_ms);
-        };
-        long_ago(good)
-    }
 }
 
 /// What is said before the first look.
@@ -119,7 +105,7 @@ pub(super) fn nothing_yet(settings: &Settings) -> Status {
         seen: &seen,
         known: &known,
         last_success_at: None,
-        stale: false,
+        stale: &[],
         activator_unreachable: false,
         refused_configuration: None,
         troubles: &[],

@@ -16,6 +16,7 @@ use crate::config::settings::Settings;
 use crate::control::ask::{Ask, Refusal, Told};
 use crate::control::status::Status;
 
+mod ancestry;
 mod armed;
 mod bad_input;
 mod clock;
@@ -27,6 +28,7 @@ mod looked_at;
 mod power_cut;
 mod reconfigured;
 mod rollback;
+mod standstill;
 
 type Shared = Rc<RefCell<Machine>>;
 

@@ -5,6 +5,8 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::agent::history::row::{COLUMNS, parsed};
 use crate::agent::history::{BlockedRow, EventRow, Fact, History, Row, Said};
+use crate::agent::policy::dates::Dates;
+use crate::agent::policy::stale::ClockBack;
 use crate::agent::rollout::{Closure, Resolved};
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Outcome};
@@ -27,6 +29,16 @@ pub struct Known {
     pub resolved: Resolved,
     /// [`Fact::Mark`]
     pub mark: Option<CommitId>,
+    /// [`Fact::Reanchored`]
+    pub reanchored: Option<CommitId>,
+    /// [`Fact::BelievedFirst`]
+    pub believed_first: Option<CommitId>,
+    /// [`Fact::Dates`]
+    pub dates: Dates,
+    /// [`Fact::ClockBack`]
+    pub clock_back: Option<ClockBack>,
+    /// [`Fact::StaleTold`]
+    pub stale_told: String,
     /// [`Fact::LastKept`]
     pub last_kept: Option<StorePath>,
     /// [`Fact::KeptCommit`]
@@ -75,6 +87,11 @@ impl History {
             blocked: self.blocked()?,
             resolved,
             mark: self.fact(Fact::Mark)?.and_then(|text| text.parse().ok()),
+            reanchored: self.fact(Fact::Reanchored)?.and_then(|text| text.parse().ok()),
+            believed_first: self.fact(Fact::BelievedFirst)?.and_then(|text| text.parse().ok()),
+            dates: Dates::read(&self.fact(Fact::Dates)?.unwrap_or_default()),
+            clock_back: self.fact(Fact::ClockBack)?.and_then(|text| ClockBack::read(&text)),
+            stale_told: self.fact(Fact::StaleTold)?.unwrap_or_default(),
             last_kept: self.fact(Fact::LastKept)?.and_then(|text| text.parse().ok()),
             kept_commit: self.fact(Fact::KeptCommit)?.and_then(|text| text.parse().ok()),
             filled: self.fact(Fact::Filled)?.is_some(),

@@ -65,7 +65,8 @@ fn came(db: &Connection, d: &Deployment) -> rusqlite::Result<()> {
     let stored = Stored::of(&d.stage);
     db.prepare_cached(
         "update deployment set emergency = ?2, subject = ?3, phase = ?4, \
-         toplevel = coalesce(?5, toplevel), drv = coalesce(?6, drv), base = coalesce(?7, base), \
+         toplevel = coalesce(?5, toplevel), drv = coalesce(?6, drv), \
+         base = case when ?4 in ('resolving', 'realising', 'held') then ?7 else base end, \
          boot_id = coalesce(?8, boot_id) where id = ?1",
     )?
     .execute(params![

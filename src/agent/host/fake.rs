@@ -16,6 +16,7 @@ use crate::agent::rollout::verify::Lineage;
 use crate::agent::rollout::{Closure, Done, Moment, Operation, World};
 use crate::handover::answer::Answer;
 use crate::handover::lifeline::{Lifeline, NixReach};
+use crate::handover::mark::Mark;
 use crate::handover::report::Report;
 use crate::handover::request::Request;
 use crate::model::commit::CommitId;
@@ -51,6 +52,8 @@ pub struct Commit {
     pub signed_by: Option<&'static str>,
     /// The keys that may sign where its closure runs; none where nothing has to be signed.
     pub brings_keys: Option<Vec<&'static str>>,
+    /// The committer date, in seconds since 1970.
+    pub dated: i64,
 }
 
 /// Everything that outlives a run of the agent.
@@ -68,6 +71,8 @@ pub struct Machine {
     pub polls: Behaves,
     pub fetches: Behaves,
     pub poll_count: u32,
+    /// What was fetched, in order.
+    pub fetched: Vec<CommitId>,
     pub store: BTreeSet<StorePath>,
     pub roots: BTreeSet<DeploymentId>,
     pub reboot_reasons: Vec<String>,
@@ -75,6 +80,9 @@ pub struct Machine {
     pub requests: Vec<Request>,
     pub announced: usize,
     pub answer: Option<Answer>,
+    /// What lies there of the mark, and all that ever did.
+    pub mark: Option<Mark>,
+    pub marks: Vec<Mark>,
     pub lifeline: Option<Lifeline>,
     pub activator: activator::Activator,
     pub report: Option<Rc<Report>>,
@@ -118,6 +126,7 @@ impl Machine {
             polls: Behaves::Well,
             fetches: Behaves::Well,
             poll_count: 0,
+            fetched: Vec::new(),
             store: BTreeSet::from([base]),
             roots: BTreeSet::new(),
             reboot_reasons: Vec::new(),
@@ -125,6 +134,8 @@ impl Machine {
             requests: Vec::new(),
             announced: 0,
             answer: None,
+            mark: None,
+            marks: Vec::new(),
             lifeline: None,
             activator: activator::Activator::default(),
             report: Some(Rc::new(Report { version: 1, ..Report::default() })),
@@ -149,6 +160,7 @@ impl Machine {
             ancestors.insert(tip);
         }
         let (evaluation, build) = (Behaves::Well, Behaves::Well);
+        let dated = ancestors.len() as i64;
         let new = Commit {
             closure: closure(name),
             ancestors,
@@ -158,6 +170,7 @@ impl Machine {
             seconds: 1,
             signed_by: None,
             brings_keys: None,
+            dated,
         };
         self.tip = Some(commit(letter));
         self.remote.insert(commit(letter), new);
@@ -169,6 +182,7 @@ impl Machine {
         self.boot += 1;
         self.clock_ms += 30_000;
         (self.request, self.answer, self.lifeline, self.report) = (None, None, None, None);
+        self.mark = None;
         self.running = self.profile.clone().unwrap();
         activator::after_boot(self);
     }
@@ -248,19 +262,21 @@ fn work(machine: Rc<RefCell<Machine>>, operation: Operation) -> Later<Result<Don
         };
         match operation {
             Operation::Fetch { commit, base } => {
+                machine.borrow_mut().fetched.push(commit.clone());
                 behave(fetches).await?;
                 let of = &remote[&commit];
                 sleep(Duration::from_millis(100)).await;
                 let descends =
                     base.as_ref().is_some_and(|b| *b == commit || of.ancestors.contains(b));
+                let known = base.as_ref().and_then(|base| remote.get(base));
                 let lineage = Lineage {
-                    base_known: descends,
+                    base_known: descends || known.is_some(),
                     descends,
                     base,
                     first_parents: vec![commit.clone()],
                     subject: format!("commit {}", commit.short()),
-                    committed_at: of.ancestors.len() as i64,
-                    base_committed_at: Some(0),
+                    committed_at: of.dated,
+                    base_committed_at: known.map(|base| base.dated),
                     signed: signed(&machine.borrow().keys(), &commit, of),
                 };
                 Ok(Done::Fetched { lineage, mended: None })
@@ -388,6 +404,14 @@ impl Host for FakeHost {
         let mut machine = self.machine.borrow_mut();
         machine.effect();
         machine.answer = Some(answer.clone());
+        Ok(())
+    }
+
+    fn mark(&mut self, mark: &Mark) -> Result<()> {
+        let mut machine = self.machine.borrow_mut();
+        machine.effect();
+        machine.marks.push(mark.clone());
+        machine.mark = Some(mark.clone());
         Ok(())
     }
 

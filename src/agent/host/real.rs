@@ -22,6 +22,7 @@ use crate::effects::remote::{RefPoll, Remote};
 use crate::effects::{clock, files, key_files, system};
 use crate::handover::answer::Answer;
 use crate::handover::lifeline::{Lifeline, NixReach};
+use crate::handover::mark::Mark;
 use crate::handover::request::Request;
 use crate::model::commit::CommitId;
 use crate::model::deployment::DeploymentId;
@@ -189,6 +190,10 @@ impl Host for RealHost {
 
     fn answer(&mut self, answer: &Answer) -> Result<()> {
         self.handover.answer(answer)
+    }
+
+    fn mark(&mut self, mark: &Mark) -> Result<()> {
+        self.handover.mark(mark)
     }
 
     fn lifeline(&mut self, lifeline: &Lifeline) -> Result<()> {

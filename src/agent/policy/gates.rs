@@ -97,15 +97,15 @@ pub fn of_the_tip(seen: &Seen, policy: &Policy) -> Vec<Gate> {
         paused.into_iter().chain(drift(seen, policy)).collect()
     });
     if seen.live.is_empty() {
-        gates.extend(verdict(seen));
+        gates.extend(verdict(seen, policy));
     }
     gates
 }
 
-fn verdict(seen: &Seen) -> Option<Gate> {
+fn verdict(seen: &Seen, policy: &Policy) -> Option<Gate> {
     let verdict = seen.verdict.as_ref()?;
     let blocked = verdict.toplevel.as_ref().filter(|toplevel| seen.blocked.contains(toplevel));
-    match (blocked, again(verdict, seen)) {
+    match (blocked, again(verdict, seen, policy)) {
         (Some(toplevel), _) => {
             let message = format!("closure `{}` of the tip is blocked", toplevel.name());
             Some(gate(GateKind::Blocked, message))

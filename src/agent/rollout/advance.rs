@@ -1,12 +1,18 @@
 //! What a finished operation means for its deployment: PURE.
 
+use crate::agent::rollout::verify::{Anchor, Named};
 use crate::agent::rollout::{Deployment, Done, End, Retry, Stage, Step, verify};
 use crate::model::failure::{Failure, Reason};
 
-/// Turns the end of a long operation into the step to record.
+/// Turns the end of a long operation into the step to record; `anchor` is what a commit has to
+/// descend from by now.
 ///
 /// An impossible pair of stage and result leaves the deployment alone.
-pub fn advance(deployment: &Deployment, result: Result<Done, Failure>) -> Step {
+pub fn advance(
+    deployment: &Deployment,
+    result: Result<Done, Failure>,
+    anchor: Option<&Anchor>,
+) -> Step {
     let id = deployment.id;
     match (&deployment.stage, result) {
         (
@@ -25,7 +31,13 @@ pub fn advance(deployment: &Deployment, result: Result<Done, Failure>) -> Step {
         }
         (Stage::Held { toplevel, .. }, Ok(Done::Fetched { lineage, .. })) => {
             let (toplevel, under) = (toplevel.clone(), lineage.under());
-            match deployment.commit.as_ref().map(|commit| verify::verdict(commit, &lineage)) {
+            if anchor.map(|anchor| &anchor.commit) != under.base.as_ref() {
+                // What it was compared with is not what counts any more: it is looked at again.
+                return Step::Rest;
+            }
+            let named = anchor.map_or(Named::Mark, |anchor| anchor.named);
+            let verdict = |commit| verify::verdict(commit, &lineage, named);
+            match deployment.commit.as_ref().map(verdict) {
                 Some(Err(failure)) => Step::End(id, End::refused(failure, under)),
                 Some(Ok(())) | None => Step::Advance(id, Stage::Held { toplevel, under }),
             }

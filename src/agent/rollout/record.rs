@@ -3,8 +3,7 @@
 //! All entries of one step are one transaction, and the step is acted upon after it.
 
 use crate::agent::history::{BlockedRow, Entry, Fact, Row, Said, TrialSeen};
-use crate::agent::rollout::verify::REFUSALS;
-use crate::agent::rollout::{Birth, Deployment, End, Seen, Stage};
+use crate::agent::rollout::{Birth, Deployment, End, Seen, Stage, verify};
 use crate::handover::report::{Report, Trial};
 use crate::model::deployment::{DeploymentId, Kind, Outcome};
 use crate::model::event::EventKind;
@@ -150,7 +149,7 @@ pub fn ended(deployment: &Deployment, end: &End, row: &Row, seen: &Seen) -> Vec<
     }));
     entries.push(Entry::Ended { id: deployment.id, at: at.clone(), end: end.clone() });
     if end.outcome == Outcome::Kept {
-        entries.extend(kept(deployment, seen));
+        entries.extend(kept(deployment, row, seen));
     }
     if let (true, Some(toplevel)) = (blocks(end, deployment, seen), deployment.stage.toplevel()) {
         entries.extend(block(deployment, toplevel, &end.reason, seen));
@@ -161,7 +160,7 @@ pub fn ended(deployment: &Deployment, end: &End, row: &Row, seen: &Seen) -> Vec<
 fn what_failed(deployment: &Deployment, end: &End) -> Option<EventKind> {
     (end.outcome == Outcome::Failed).then_some(())?;
     match &deployment.stage {
-        _ if REFUSALS.contains(&end.reason) => Some(EventKind::CommitRefused),
+        _ if verify::is_refusal(&end.reason) => Some(EventKind::CommitRefused),
         Stage::Fetching | Stage::Verifying { .. } => Some(EventKind::FetchFailed),
         Stage::Resolving { .. } => Some(EventKind::ResolveFailed),
         Stage::Realising { .. } => Some(EventKind::RealiseFailed),
@@ -207,7 +206,7 @@ fn block(
 
 /// The mark moves with the branch only: after a rollback the branch goes on being followed from
 /// where it was.
-fn kept(deployment: &Deployment, seen: &Seen) -> Vec<Entry> {
+fn kept(deployment: &Deployment, row: &Row, seen: &Seen) -> Vec<Entry> {
     let toplevel = deployment.stage.toplevel();
     let fact = |fact, value: Option<String>| Entry::Fact(fact, value);
     let mut entries = vec![
@@ -221,7 +220,14 @@ fn kept(deployment: &Deployment, seen: &Seen) -> Vec<Entry> {
         (Kind::Follow, Some(commit)) => {
             entries.push(fact(Fact::Mark, Some(commit.to_string())));
             entries.push(fact(Fact::KeptCommit, Some(commit.to_string())));
+            // What was verified before a person moved the mark does not answer that.
+            let compared = row.under.as_ref().and_then(|under| under.base.as_ref());
+            if seen.reanchored.is_some() && seen.reanchored.as_ref() == compared {
+                entries.push(fact(Fact::Reanchored, None));
+            }
             if seen.mark.is_none() {
+                let believed = compared.is_none().then(|| commit.to_string());
+                entries.push(fact(Fact::BelievedFirst, believed));
                 let message = format!(
                     "commit `{commit}` was kept and is the mark: the branch has to descend from it"
                 );
@@ -272,10 +278,17 @@ pub fn filled(report: Option<&Report>, at: &str, next: u64) -> Vec<Entry> {
     if let Some(kept) = &report.last_kept {
         entries.push(fact(Fact::LastKept, kept.toplevel.to_string()));
         if let Some(commit) = &kept.commit {
-            entries.push(fact(Fact::Mark, commit.to_string()));
             entries.push(fact(Fact::KeptCommit, commit.to_string()));
         }
     }
+    // An activator of the release before tells of no mark: there it is what was kept last.
+    let of_kept = || report.last_kept.as_ref().and_then(|kept| kept.commit.clone());
+    let (mark, reanchored) = match &report.mark {
+        Some(mark) => (mark.commit.clone(), mark.reanchored.clone()),
+        None => (of_kept(), None),
+    };
+    entries.extend(mark.map(|commit| fact(Fact::Mark, commit.to_string())));
+    entries.extend(reanchored.map(|commit| fact(Fact::Reanchored, commit.to_string())));
     entries.extend(counts_on(report, next));
     entries
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::agent::policy::Policy;
 use crate::agent::rollout::verdict::Verdict;
+use crate::agent::rollout::verify::{Anchor, Named};
 use crate::agent::rollout::{Blocked, Deployment, Resolved, Stage, Under};
 use crate::handover::report::{Report, Trial};
 use crate::model::commit::CommitId;
@@ -97,6 +98,8 @@ pub struct Seen {
     pub verdict_seen: Option<Moment>,
     /// The last kept commit of the branch.
     pub mark: Option<CommitId>,
+    /// What a person put in its place, until something was kept that descends from it.
+    pub reanchored: Option<CommitId>,
     /// The last kept closure.
     pub last_kept: Option<StorePath>,
     /// Closures that nobody unblocked.
@@ -124,7 +127,17 @@ pub struct Seen {
 impl Seen {
     /// Returns what a commit has to descend from.
     pub fn base(&self, policy: &Policy) -> Option<CommitId> {
-        self.mark.clone().or_else(|| policy.introduction.clone())
+        self.anchor(policy).map(|anchor| anchor.commit)
+    }
+
+    /// Returns what a commit has to descend from, and why that.
+    pub fn anchor(&self, policy: &Policy) -> Option<Anchor> {
+        let of = |commit: &Option<CommitId>, named| {
+            commit.clone().map(|commit| Anchor { commit, named })
+        };
+        of(&self.reanchored, Named::Reanchored)
+            .or_else(|| of(&self.mark, Named::Mark))
+            .or_else(|| of(&policy.introduction, Named::Introduction))
     }
 
     /// Returns what a verdict has to be made under to hold now.

@@ -22,7 +22,14 @@ fn closure(name: &str) -> StorePath {
 fn policy() -> Policy {
     let (poll_interval, stale_after) = (Duration::from_secs(60), Duration::from_secs(3600));
     let unproved_boot = UnprovedBoot::Refuse;
-    Policy { poll_interval, stale_after, introduction: None, drift: Drift::Report, unproved_boot }
+    Policy {
+        poll_interval,
+        stale_after,
+        introduction: None,
+        max_tip_age: None,
+        drift: Drift::Report,
+        unproved_boot,
+    }
 }
 
 fn deployment(id: u64, letter: char, stage: Stage) -> Deployment {
@@ -328,18 +335,18 @@ fn a_request_that_another_boot_has_forgotten_goes_back_to_the_gates() {
 #[test]
 fn an_impossible_result_leaves_a_deployment_alone() {
     let one = deployment(1, 'a', held("one"));
-    assert_eq!(advance(&one, Ok(Done::Realised)), Step::Rest);
+    assert_eq!(advance(&one, Ok(Done::Realised), None), Step::Rest);
     let boot_id = "boot".to_owned();
     let asked = deployment(1, 'a', Stage::Requested { toplevel: closure("one"), boot_id });
     let failure = Failure::new(Reason::INTERNAL, "x");
-    assert_eq!(advance(&asked, Err(failure)), Step::Rest);
+    assert_eq!(advance(&asked, Err(failure), None), Step::Rest);
 }
 
 #[test]
 fn another_hosts_closure_does_not_become_ours_by_waiting() {
     let one = deployment(1, 'a', realising("one"));
     for (reason, retry) in [(Reason::WRONG_HOST, false), (Reason::BUILD_FAILED, true)] {
-        let step = advance(&one, Err(Failure::new(reason, "it failed")));
+        let step = advance(&one, Err(Failure::new(reason, "it failed")), None);
         let Step::End(_, end) = step else { panic!("{step:?}") };
         assert_eq!((end.outcome, end.retry), (Outcome::Failed, retry));
     }
@@ -370,10 +377,10 @@ fn p21_a_refusal_holds_only_under_the_keys_that_it_was_made_under() {
     let mut seen = seen(vec![]);
     seen.world.keys = KeysId::stored("these");
     for reason in [Reason::NOT_SIGNED, Reason::UNTRUSTED_KEY, Reason::DATE_WENT_BACK] {
-        assert_eq!(again(&refused(reason.clone(), "these"), &seen), Again::Never);
-        assert_eq!(again(&refused(reason, "others"), &seen), Again::Now);
+        assert_eq!(again(&refused(reason.clone(), "these"), &seen, &policy()), Again::Never);
+        assert_eq!(again(&refused(reason, "others"), &seen, &policy()), Again::Now);
     }
-    assert_eq!(again(&refused(Reason::INTERNAL, "others"), &seen), Again::Never);
+    assert_eq!(again(&refused(Reason::INTERNAL, "others"), &seen, &policy()), Again::Never);
 }
 
 #[test]
@@ -409,15 +416,15 @@ fn check_again(outcome: Outcome, retry: bool, expected: [Again; 2]) {
     let by_itself = seen(vec![]);
     let mut asked = by_itself.clone();
     asked.insist.now = true;
-    let got = [again(&verdict, &by_itself), again(&verdict, &asked)];
+    let got = [again(&verdict, &by_itself, &policy()), again(&verdict, &asked, &policy())];
     assert_eq!(got, expected, "{outcome} {retry}");
 
     let blocked = Seen { blocked: Blocked::from([closure("one")]), ..asked };
-    assert_eq!(again(&verdict, &blocked), Again::Never, "{outcome}");
+    assert_eq!(again(&verdict, &blocked, &policy()), Again::Never, "{outcome}");
     let back = Moment { unix_s: 500, ..by_itself.now };
     let clock_went_back = Seen { now: back, ..by_itself };
     if let Again::At(_) = expected[0] {
-        assert_eq!(again(&verdict, &clock_went_back), Again::Now);
+        assert_eq!(again(&verdict, &clock_went_back, &policy()), Again::Now);
     }
 }
 
@@ -439,6 +446,41 @@ fn the_same_tip_is_tried_again_by_evidence() {
     check_again(Outcome::Staged, false, [Never, Never]);
     let mut booted = seen(vec![]);
     booted.world.running = Some(closure("one"));
-    assert_eq!(again(&verdict(Outcome::Staged, false), &booted), Now);
-    assert_eq!(again(&verdict(Outcome::Tested, false), &booted), Never);
+    assert_eq!(again(&verdict(Outcome::Staged, false), &booted, &policy()), Now);
+    assert_eq!(again(&verdict(Outcome::Tested, false), &booted, &policy()), Never);
+}
+
+/// Whether a tip `a` that was judged against `judged` is looked at again when `base` is what it has
+/// to descend from.
+#[track_caller]
+fn looked_at_again(outcome: Outcome, judged: Option<char>, base: Option<char>, expected: bool) {
+    let reason = match outcome {
+        Outcome::Failed => Reason::NOT_A_DESCENDANT,
+        _ => Reason::INTERNAL,
+    };
+    let under = Some(Under { base: judged.map(commit), keys: KeysId::default() });
+    let verdict = Verdict { reason, under, ..verdict(outcome, false) };
+    let blocked = Blocked::from([closure("one")]);
+    let seen = Seen { blocked, mark: base.map(commit), ..seen(vec![]) };
+    let got = again(&verdict, &seen, &policy());
+    let expected = if expected { Again::Now } else { Again::Never };
+    assert_eq!(got, expected, "{outcome} {judged:?} {base:?}");
+}
+
+#[test]
+fn a_verdict_holds_only_against_what_it_was_made_against() {
+    for outcome in [Outcome::Failed, Outcome::Reverted, Outcome::Blocked] {
+        looked_at_again(outcome, Some('b'), Some('b'), false);
+        looked_at_again(outcome, Some('b'), Some('c'), true);
+        looked_at_again(outcome, Some('b'), Some('a'), true);
+        looked_at_again(outcome, Some('b'), None, false);
+        looked_at_again(outcome, None, Some('b'), true);
+    }
+    // What was kept is compared unless it is the mark itself.
+    looked_at_again(Outcome::Kept, Some('b'), Some('a'), false);
+    looked_at_again(Outcome::Kept, Some('b'), Some('b'), true);
+    looked_at_again(Outcome::Kept, Some('b'), None, false);
+    for outcome in [Outcome::Aborted, Outcome::RevertFailed, Outcome::Interrupted] {
+        looked_at_again(outcome, Some('b'), Some('c'), false);
+    }
 }

@@ -1,7 +1,8 @@
 //! What the end of a deployment means for the same commit, as long as it is the tip: PURE.
 
-use crate::agent::policy::pace;
+use crate::agent::policy::{Policy, pace};
 use crate::agent::rollout::{Seen, Under, verify};
+use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Outcome};
 use crate::model::failure::Reason;
 use crate::model::store_path::StorePath;
@@ -31,6 +32,13 @@ pub struct Verdict {
     pub under: Option<Under>,
 }
 
+impl Verdict {
+    /// What the commit was compared with.
+    fn base(&self) -> Option<&CommitId> {
+        self.under.as_ref()?.base.as_ref()
+    }
+}
+
 /// When the same commit is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
@@ -58,7 +66,10 @@ impl Verdict {
 /// A pause is counted from the end of the last try: what passed of it before this run of the agent
 /// saw that end by the wall clock, and never more than the whole, what passed since by a clock that
 /// nobody sets. A clock that stepped back while no agent ran ends the pause.
-pub fn again(verdict: &Verdict, seen: &Seen) -> Again {
+pub fn again(verdict: &Verdict, seen: &Seen, policy: &Policy) -> Again {
+    if is_outdated(verdict, seen, policy) {
+        return Again::Now;
+    }
     if verdict.toplevel.as_ref().is_some_and(|toplevel| seen.blocked.contains(toplevel)) {
         return Again::Never;
     }
@@ -84,8 +95,29 @@ pub fn again(verdict: &Verdict, seen: &Seen) -> Again {
     }
 }
 
+/// Tells whether the tip was judged when it had to descend from another commit than now: the branch
+/// went back to what was kept or refused earlier, or a person moved the mark.
+///
+/// What is looked at again is fetched already; it is refused against the mark of now, once.
+fn is_outdated(verdict: &Verdict, seen: &Seen, policy: &Policy) -> bool {
+    let base = seen.base(policy);
+    match verdict.outcome {
+        _ if base.is_none() => false,
+        // What was kept last is the mark itself.
+        Outcome::Kept => base != seen.tip,
+        Outcome::Failed => verify::is_refusal(&verdict.reason) && verdict.base() != base.as_ref(),
+        Outcome::Reverted | Outcome::Blocked => !verdict.retry && verdict.base() != base.as_ref(),
+        Outcome::RevertFailed
+        | Outcome::Staged
+        | Outcome::Tested
+        | Outcome::Superseded
+        | Outcome::Aborted
+        | Outcome::Interrupted => false,
+    }
+}
+
 fn was_refused_under_other_keys(verdict: &Verdict, seen: &Seen) -> bool {
-    verify::REFUSALS.contains(&verdict.reason)
+    verify::is_refusal(&verdict.reason)
         && verdict.under.as_ref().is_some_and(|under| under.keys != seen.world.keys)
 }
 

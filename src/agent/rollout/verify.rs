@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::agent::rollout::seen::time_text;
 use crate::model::commit::CommitId;
 use crate::model::failure::{Failure, Reason};
 use crate::trust::{Examined, Found, KeysId};
@@ -37,7 +38,7 @@ impl Under {
 
 /// The codes with which a commit is refused, whatever becomes of it: asked again under the same
 /// keys and the same mark, the answer is the same.
-pub const REFUSALS: [Reason; 7] = [
+const REFUSALS: [Reason; 7] = [
     Reason::NOT_A_DESCENDANT,
     Reason::DATE_WENT_BACK,
     Reason::NOT_SIGNED,
@@ -88,24 +89,73 @@ impl Lineage {
     }
 }
 
+/// What a tip has to descend from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The commit.
+    pub commit: CommitId,
+    /// Why that one.
+    pub named: Named,
+}
+
+/// Why a tip has to descend from a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// It is the mark: the last kept commit of the branch.
+    Mark,
+    /// `trust.introduction` names it, and nothing was kept yet.
+    Introduction,
+    /// A person put it in the place of the mark.
+    Reanchored,
+}
+
+impl Named {
+    fn in_words(self) -> &'static str {
+        match self {
+            Named::Mark => "the last kept commit",
+            Named::Introduction => "the commit that `trust.introduction` names",
+            Named::Reanchored => "the commit that `autodeployctl reanchor` named",
+        }
+    }
+}
+
+/// Tells whether a reason is one that a commit was refused for.
+pub fn is_refusal(reason: &Reason) -> bool {
+    REFUSALS.contains(reason)
+}
+
 /// Says whether the tip may be deployed after the commit that it was compared with.
 ///
 /// # Errors
 /// It may not, and why.
-pub fn verdict(tip: &CommitId, lineage: &Lineage) -> Result<(), Failure> {
-    comes_from(tip, lineage)?;
-    is_signed(tip, lineage)
+pub fn verdict(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Failure> {
+    comes_from(tip, lineage, named)?;
+    is_signed(tip, lineage, named)
 }
 
-fn is_signed(tip: &CommitId, lineage: &Lineage) -> Result<(), Failure> {
-    match &lineage.signed.found {
-        Found::NotAsked => Ok(()),
-        Found::Good { oldest: None, .. } => Ok(()),
+fn comes_from(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Failure> {
+    let Some(base) = &lineage.base else { return Ok(()) };
+    if !lineage.descends {
+        let gone = match lineage.base_known {
+            true => "",
+            false => ", which the branch of the remote does not have",
+        };
+        let what = named.in_words();
+        let message = format!("commit `{tip}` does not descend from `{base}`, {what}{gone}");
+        return Err(Failure::new(Reason::NOT_A_DESCENDANT, message).hint(way_on(tip, named)));
+    }
+    not_back((tip, lineage.committed_at), lineage, named)
+        .map_err(|failure| failure.hint(way_on(tip, named)))
+}
+
+fn is_signed(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Failure> {
+    let failure = match &lineage.signed.found {
+        Found::NotAsked | Found::Good { oldest: None, .. } => return Ok(()),
         // A date that is set back to when an old key still counted.
-        Found::Good { oldest: Some((commit, at)), .. } => match lineage.base_committed_at {
-            Some(before) if *at < before => Err(went_back(commit, lineage.base.as_ref())),
-            Some(_) | None => Ok(()),
-        },
+        Found::Good { oldest: Some((commit, at)), .. } => {
+            return not_back((commit, *at), lineage, named)
+                .map_err(|failure| failure.hint(way_on(tip, named)));
+        }
         Found::Refused { commit, refusal } => {
             let below = match commit == tip {
                 true => String::new(),
@@ -113,45 +163,56 @@ fn is_signed(tip: &CommitId, lineage: &Lineage) -> Result<(), Failure> {
             };
             let message =
                 format!("commit `{commit}` may not be deployed{below}: {}", refusal.sentence());
-            Err(Failure::new(refusal.reason(), message).hint(WHAT_TO_DO))
+            Failure::new(refusal.reason(), message).hint(WHAT_TO_DO)
         }
         Found::TooMany { commits } => {
             let message = format!(
-                "{commits} commits lie between `{}` and the last kept one, more than are verified \
-                 at once",
-                tip.short()
+                "{commits} commits lie between `{}` and {}, more than are verified at once",
+                tip.short(),
+                named.in_words()
             );
-            let hint = "a person has to name a later commit to go on from";
-            Err(Failure::new(Reason::TOO_MANY_COMMITS, message).hint(hint))
+            Failure::new(Reason::TOO_MANY_COMMITS, message)
         }
-    }
+    };
+    Err(failure.hint(format!("`autodeployctl reanchor {tip} --reason …` believes this commit")))
 }
 
 const WHAT_TO_DO: &str = "a commit on top does not mend it: push the branch again without that \
                           commit, signed by an allowed key; see `docs/security.md`";
 
-fn went_back(commit: &CommitId, base: Option<&CommitId>) -> Failure {
-    let base = base.map_or("the last kept commit", CommitId::as_str);
-    let message = format!("the date of commit `{commit}` lies before that of `{base}`");
-    Failure::new(Reason::DATE_WENT_BACK, message).hint(REWRITTEN)
+/// The date of a commit may not lie before that of the base.
+fn not_back(
+    (commit, at): (&CommitId, i64),
+    lineage: &Lineage,
+    named: Named,
+) -> Result<(), Failure> {
+    match (lineage.base_committed_at, &lineage.base) {
+        (Some(before), Some(base)) if at < before => {
+            let (date, before) = (time_text(at), time_text(before));
+            let what = named.in_words();
+            Err(Failure::new(
+                Reason::DATE_WENT_BACK,
+                format!(
+                    "the date of commit `{commit}`, {date}, lies before that of `{base}`, {what}: \
+                     {before}"
+                ),
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
-const REWRITTEN: &str = "if the branch was rewritten on purpose, a person has to say which commit \
-                         is to be believed";
-
-fn comes_from(tip: &CommitId, lineage: &Lineage) -> Result<(), Failure> {
-    let Some(base) = &lineage.base else { return Ok(()) };
-    if !lineage.descends {
-        let gone = match lineage.base_known {
-            true => "",
-            false => ", which the remote does not have any more",
-        };
-        let message = format!("commit `{tip}` does not descend from `{base}`{gone}");
-        return Err(Failure::new(Reason::NOT_A_DESCENDANT, message).hint(REWRITTEN));
-    }
-    match lineage.base_committed_at {
-        Some(before) if lineage.committed_at < before => Err(went_back(tip, Some(base))),
-        _ => Ok(()),
+/// Says what a person can do about a refused tip.
+fn way_on(tip: &CommitId, named: Named) -> String {
+    let reanchor = format!("`autodeployctl reanchor {tip} --reason …` believes this commit");
+    match named {
+        Named::Mark | Named::Reanchored => format!(
+            "if nobody here rewrote the branch, find out who did; if it was on purpose, {reanchor}"
+        ),
+        Named::Introduction => format!(
+            "compare `trust.introduction`, `source.url` and `source.branch` with the repository; \
+             {reanchor} instead"
+        ),
     }
 }
 
@@ -165,8 +226,11 @@ mod tests {
 
     #[track_caller]
     fn check(base: Option<char>, lineage: Lineage, expected: Result<(), Reason>) {
-        let got = verdict(&commit('a'), &Lineage { base: base.map(commit), ..lineage });
-        assert_eq!(got.map_err(|failure| failure.reason), expected);
+        for named in [Named::Mark, Named::Introduction, Named::Reanchored] {
+            let lineage = Lineage { base: base.map(commit), ..lineage.clone() };
+            let got = verdict(&commit('a'), &lineage, named);
+            assert_eq!(got.map_err(|failure| failure.reason), expected);
+        }
     }
 
     fn lineage(descends: bool, dates: (i64, i64)) -> Lineage {
@@ -189,17 +253,41 @@ mod tests {
         check(Some('b'), lineage(false, (2, 1)), Err(Reason::NOT_A_DESCENDANT));
     }
 
+    /// What is said with the letters `a` and `b` in the place of tip and base.
+    #[track_caller]
+    fn says(lineage: Lineage, named: Named, message: &str, hint: &str) {
+        let lineage = Lineage { base: Some(commit('b')), ..lineage };
+        let failure = verdict(&commit('a'), &lineage, named).unwrap_err();
+        let short = |text: String| {
+            text.replace(commit('a').as_str(), "a").replace(commit('b').as_str(), "b")
+        };
+        assert_eq!(short(failure.message), message);
+        let said = short(failure.hint.unwrap());
+        assert!(said.contains(hint), "{said}");
+        assert!(said.contains("`autodeployctl reanchor a --reason …`"), "{said}");
+    }
+
     #[test]
-    fn a_refusal_names_both_commits() {
-        let lineage = Lineage { base: Some(commit('b')), ..Default::default() };
-        let failure = verdict(&commit('a'), &lineage).unwrap_err();
-        assert_eq!(
-            failure.message,
-            format!(
-                "commit `{}` does not descend from `{}`, which the remote does not have any more",
-                commit('a'),
-                commit('b')
-            )
+    fn a_refusal_names_both_commits_why_and_the_way_on() {
+        says(
+            lineage(false, (2, 1)),
+            Named::Mark,
+            "commit `a` does not descend from `b`, the last kept commit",
+            "find out who did",
+        );
+        says(
+            Lineage { base_known: false, ..lineage(false, (2, 1)) },
+            Named::Introduction,
+            "commit `a` does not descend from `b`, the commit that `trust.introduction` names, \
+             which the branch of the remote does not have",
+            "`source.url`",
+        );
+        says(
+            lineage(true, (86_400, 172_800)),
+            Named::Reanchored,
+            "the date of commit `a`, 1970-01-02T00:00:00Z, lies before that of `b`, the commit \
+             that `autodeployctl reanchor` named: 1970-01-03T00:00:00Z",
+            "on purpose",
         );
     }
 
@@ -233,9 +321,12 @@ mod tests {
     fn a_refusal_names_the_commit_the_key_and_what_to_do() {
         use crate::trust::Refusal;
         let refusal = Refusal::UnknownKey { key: "SHA256:abc\u{1b}".to_owned() };
-        let failure =
-            verdict(&commit('a'), &signed(Found::Refused { commit: commit('d'), refusal }))
-                .unwrap_err();
+        let failure = verdict(
+            &commit('a'),
+            &signed(Found::Refused { commit: commit('d'), refusal }),
+            Named::Mark,
+        )
+        .unwrap_err();
         assert_eq!(
             failure.message,
             format!(

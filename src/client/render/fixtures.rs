@@ -4,7 +4,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use crate::client::render::time::Moment;
 use crate::control::deployment::{Check, Details, Event, Evidence};
-use crate::control::status::{Blocked, RebootNeeded, Remote, Running, Status, Summary};
+use crate::control::status::{Blocked, RebootNeeded, Remote, Running, Stale, Status, Summary};
 
 /// A commit.
 pub const COMMIT: &str = "c0ffee12c0ffee12c0ffee12c0ffee12c0ffee12";
@@ -42,6 +42,8 @@ pub fn status() -> Status {
             last_success_at: Some("2025-11-21T11:59:48Z".to_owned()),
             last_error: None,
             stale: false,
+            stale_reasons: vec![],
+            mark: None,
         },
         deployment: Some(summary()),
         checks: vec![check("units", "green", ""), check("web", "green", "answered 200")],
@@ -52,6 +54,15 @@ pub fn status() -> Status {
         staged: None,
         only_built_in_checks: false,
         warnings: vec![],
+    }
+}
+
+/// A way of being stale.
+pub fn stale() -> Stale {
+    Stale {
+        kind: "clock-behind".to_owned(),
+        message: "the clock is behind".to_owned(),
+        hint: "timedatectl".to_owned(),
     }
 }
 
@@ -67,6 +78,7 @@ pub fn summary() -> Summary {
         started_at: "2025-11-21T08:58:40Z".to_owned(),
         finished_at: Some("2025-11-21T09:00:00Z".to_owned()),
         subject: Some("web: answer faster".to_owned()),
+        hint: None,
     }
 }
 

@@ -22,7 +22,11 @@ pub fn of(status: &Status, moment: &Moment) -> String {
         let reasons: Vec<_> = status.reboot_needed.reasons.iter().map(|r| words::line(r)).collect();
         page.entry("reboot", &format!("needed: {}", reasons.join(", ")));
     }
-    for warning in &status.warnings {
+    // What is said beside the remote already is there for programs.
+    let said = |warning: &&String| {
+        !status.remote.stale_reasons.iter().any(|stale| stale.message == **warning)
+    };
+    for warning in status.warnings.iter().filter(said) {
         page.entry("warning", &words::line(warning));
     }
     format!("{}\n\n{}", headline::of(status, moment), page.0)
@@ -73,6 +77,10 @@ fn remote(status: &Status, moment: &Moment, page: &mut Page) {
     };
     let stale = if remote.stale { ", stale" } else { "" };
     page.entry("remote", &format!("{branch}{}, {polled}{stale}", tip.unwrap_or_default()));
+    for stale in &remote.stale_reasons {
+        page.entry("", &format!("stale: {}", words::line(&stale.message)));
+        page.hint(&words::line(&stale.hint));
+    }
     if let Some(error) = &remote.last_error {
         page.entry("", &format!("last poll failed: {}", words::line(error)));
         page.hint("journalctl -u autodeploy -e");
@@ -97,7 +105,10 @@ fn deployment(status: &Status, moment: &Moment, page: &mut Page) {
     let good = matches!(deployment.outcome.as_deref(), Some("kept" | "tested" | "superseded"));
     match deployment.outcome {
         None => page.hint("autodeployctl watch"),
-        Some(_) if !good => page.hint(&format!("autodeployctl show {}", deployment.id)),
+        Some(_) if !good => match &deployment.hint {
+            Some(hint) => page.hint(&words::line(hint)),
+            None => page.hint(&format!("autodeployctl show {}", deployment.id)),
+        },
         Some(_) => {}
     }
 }
@@ -217,6 +228,35 @@ gates         paused: paused by uid 0: moving racks
               retry: tried again later, until 2025-11-21 13:05:00
               hint: autodeployctl run-now
 reboot        needed: kernel, initrd
+warning       signatures are off
+",
+        );
+    }
+
+    #[test]
+    fn a_refused_tip_and_a_wrong_clock_come_with_what_to_do() {
+        check(
+            |status| {
+                let deployment = status.deployment.as_mut().unwrap();
+                deployment.outcome = Some("failed".into());
+                deployment.message = "commit `a` does not descend from `b`".into();
+                deployment.hint = Some("`autodeployctl reanchor a --reason …`".into());
+                status.checks.clear();
+                status.remote.stale = true;
+                status.remote.stale_reasons = vec![fixtures::stale()];
+                status.warnings = vec![fixtures::stale().message, "signatures are off".into()];
+            },
+            "\
+web1 runs generation 42 (commit c0ffee12); deployment 7 (commit c0ffee12) failed 3 h ago: commit \
+`a` does not descend from `b`
+
+running       generation 42, commit c0ffee12, nixos-system-web1-25.11
+boot default  the same
+remote        main of ssh://git@forge/infra at c0ffee12, polled 12 s ago, stale
+              stale: the clock is behind
+              hint: timedatectl
+deployment    7 failed 3 h ago: commit `a` does not descend from `b`
+              hint: `autodeployctl reanchor a --reason …`
 warning       signatures are off
 ",
         );

@@ -54,7 +54,7 @@ fn a_clock_that_was_set_while_no_agent_ran_stretches_nothing() {
 }
 
 #[test]
-fn polls_keep_their_pace_and_nothing_is_called_stale() {
+fn polls_keep_their_pace_and_nothing_is_called_away() {
     let polls = |jump: i64| {
         let machine = Machine::new();
         machine.borrow_mut().push('a', "one");
@@ -65,9 +65,13 @@ fn polls_keep_their_pace_and_nothing_is_called_stale() {
             let before = machine.borrow().poll_count;
             machine.borrow_mut().wall_set_s = jump;
             seconds(100).await;
-            assert!(!person.status().remote.stale);
-            let stale = |said: &crate::agent::history::Said| said.kind == EventKind::RemoteStale;
-            assert!(!machine.borrow().journal.iter().any(stale), "{jump}");
+            // A remote that answers is not away, whatever the clock says of itself.
+            let stale = person.status().remote.stale_reasons;
+            assert!(stale.iter().all(|one| one.kind == "clock-behind"), "{jump}: {stale:?}");
+            assert_eq!(!stale.is_empty(), jump < 0, "{jump}");
+            let stale = |said: &&crate::agent::history::Said| said.kind == EventKind::RemoteStale;
+            let told = machine.borrow().journal.iter().filter(stale).count();
+            assert_eq!(told, usize::from(jump < 0), "{jump}");
             counted.set(machine.borrow().poll_count - before);
         });
         counted.get()

@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use crate::agent::host::fake::Machine;
 use crate::handover::answer::{Answer, Word};
+use crate::handover::mark::Mark;
 use crate::handover::report::{Kept, Report, Reverted, Step, Trial};
-use crate::model::deployment::{Outcome, Phase};
+use crate::model::deployment::{Kind, Outcome, Phase};
 use crate::model::failure::Reason;
 use crate::model::generation::Generation;
 use crate::model::store_path::StorePath;
@@ -28,6 +29,13 @@ pub struct Activator {
 /// One step, if there is one to take.
 pub fn goes_on(machine: &mut Machine, at: &str) {
     let open = |trial: &Trial| trial.outcome.is_none();
+    let on = machine.activator.record.trial.as_ref().is_some_and(open);
+    if !machine.activator.dead
+        && !on
+        && let Some(mark) = machine.mark.take()
+    {
+        machine.activator.record.mark = Some(mark);
+    }
     match machine.activator.record.trial.clone().filter(open) {
         _ if machine.activator.dead => return,
         Some(trial) if machine.activator.holds == Some(trial.phase) && !aborted(machine) => return,
@@ -173,6 +181,10 @@ fn next(machine: &mut Machine, mut trial: Trial, at: &str) {
             machine.profile = Some(trial.toplevel.clone());
             trial.generation = Some(number);
             end(&mut trial, (Outcome::Kept, Reason::HEALTHY, false));
+            if let (Kind::Follow, Some(commit)) = (trial.kind, &trial.commit) {
+                let mark = Mark { commit: Some(commit.clone()), reanchored: None };
+                machine.activator.record.mark = Some(mark);
+            }
             machine.activator.record.last_kept = Some(Kept {
                 toplevel: trial.toplevel.clone(),
                 commit: trial.commit.clone(),
