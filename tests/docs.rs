@@ -140,7 +140,7 @@ fn every_event_of_an_example_exists() {
     let asked: Vec<_> = all_quoted()
         .filter_map(|(_, typed)| Some(typed.split_once("AUTODEPLOY_EVENT=")?.1.to_owned()))
         .collect();
-    assert_eq!(asked.len(), 1);
+    assert_eq!(asked.len(), 2);
     for event in asked {
         assert!(names.contains(&event.trim()), "`{event}`");
     }
