@@ -14,6 +14,7 @@
 //! | [`loader`] | what boot loaders and their builders wrote |
 //! | [`remote`] | a Git server's, and who it claims to be |
 //! | [`text`] | everybody's |
+//! | [`trust`] | whoever can push; the files of keys are an operator's |
 
 // Laws are broken loudly; nothing of this is in a program.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -27,6 +28,7 @@ mod nix;
 mod record;
 mod remote;
 mod text;
+mod trust;
 
 use crate::model::text::escaped;
 
@@ -39,18 +41,21 @@ pub struct Target {
 }
 
 /// Everything that is fuzzed.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "closure", run: closure::closure },
+    Target { name: "commit", run: trust::commit },
     Target { name: "configuration", run: configuration::configuration },
     Target { name: "control", run: control::control },
     Target { name: "grub", run: loader::grub },
     Target { name: "handover", run: handover::handover },
+    Target { name: "key-files", run: trust::key_files },
     Target { name: "known-hosts", run: remote::known_hosts },
     Target { name: "nix-asked", run: nix::asked },
     Target { name: "nix-told", run: nix::told },
     Target { name: "record", run: record::record },
     Target { name: "remote-address", run: remote::address },
     Target { name: "remote-answer", run: remote::answer },
+    Target { name: "signature", run: trust::signature },
     Target { name: "systemd-boot", run: loader::systemd_boot },
     Target { name: "text", run: text::text },
 ];
