@@ -133,6 +133,6 @@ fn a_commit_of_megabytes_is_not_read() {
     std::fs::write(&path, "m".repeat(2 << 20)).unwrap();
     let path = path.display().to_string();
     git(&signed.both.origin, &["commit", "-q", "--allow-empty", "-F", &path]);
-    let huge = signed.looks(Signatures::EveryCommit, Some(&mark)).unwrap();
-    assert!(matches!(refused(&huge.found).1, Refusal::TooLarge { .. }), "{huge:?}");
+    let huge = signed.looks(Signatures::EveryCommit, Some(&mark)).unwrap_err();
+    assert_eq!(huge.reason, Reason::TOO_LARGE, "{huge:?}");
 }

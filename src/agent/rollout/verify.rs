@@ -149,6 +149,7 @@ fn comes_from(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Fai
 }
 
 fn is_signed(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Failure> {
+    let reanchor = format!("`autodeployctl reanchor {tip} --reason …` believes this commit");
     let failure = match &lineage.signed.found {
         Found::NotAsked | Found::Good { oldest: None, .. } => return Ok(()),
         // A date that is set back to when an old key still counted.
@@ -163,7 +164,7 @@ fn is_signed(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Fail
             };
             let message =
                 format!("commit `{commit}` may not be deployed{below}: {}", refusal.sentence());
-            Failure::new(refusal.reason(), message).hint(WHAT_TO_DO)
+            Failure::new(refusal.reason(), message).hint(format!("{WHAT_TO_DO}; {reanchor}"))
         }
         Found::TooMany { commits } => {
             let message = format!(
@@ -171,10 +172,10 @@ fn is_signed(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Fail
                 tip.short(),
                 named.in_words()
             );
-            Failure::new(Reason::TOO_MANY_COMMITS, message)
+            Failure::new(Reason::TOO_MANY_COMMITS, message).hint(reanchor)
         }
     };
-    Err(failure.hint(format!("`autodeployctl reanchor {tip} --reason …` believes this commit")))
+    Err(failure)
 }
 
 const WHAT_TO_DO: &str = "a commit on top does not mend it: push the branch again without that \
