@@ -38,6 +38,8 @@ enum Left {
     BeingKept,
     /// It is the profile's, and was not being kept.
     InTheProfile,
+    /// The next boot may start it.
+    Armed,
 }
 
 impl Left {
@@ -50,10 +52,11 @@ impl Left {
         }
         let last = trial.steps.last().map_or("", |step| &step.phase);
         match profile.old.toplevel == *new {
+            false if runs(old) && ["arming", "armed"].contains(&last) => Some(Left::Armed),
             false => runs(new).then_some(Left::Running),
+            true if runs(new) && last == "keeping" => Some(Left::BeingKept),
             // Where the profile led before has to be known, to lead it back.
             true if trial.old.is_none() => None,
-            true if runs(new) && last == "keeping" => Some(Left::BeingKept),
             true => (runs(new) || runs(old)).then_some(Left::InTheProfile),
         }
     }
@@ -102,8 +105,9 @@ fn goes_on(trial: report::Trial, standing: Standing, old: &Settings) -> Option<T
     on.checks = trial.checks;
     on.way = if was_booted { Way::Boot } else { Way::Switch };
     let old_generation = match left {
-        Left::Running => profile.old,
-        Left::BeingKept | Left::InTheProfile => trial.old?,
+        Left::Running | Left::Armed => profile.old,
+        Left::BeingKept => trial.old.unwrap_or(profile.old),
+        Left::InTheProfile => trial.old?,
     };
     let old_runs = running.as_ref() == Some(&ran_before);
     on.proof = Some(Proof {
@@ -115,7 +119,7 @@ fn goes_on(trial: report::Trial, standing: Standing, old: &Settings) -> Option<T
             resolver: false,
         },
         judgement: judgement(old),
-        profiles: vec![Profile { old: old_generation, ..profile }],
+        profiles: vec![Profile { name: profile.name, path: profile.path, old: old_generation }],
         boot: None,
     });
     let message = "the record of the trial could not be read any more; the report had it";
@@ -124,6 +128,7 @@ fn goes_on(trial: report::Trial, standing: Standing, old: &Settings) -> Option<T
     let next = match left {
         Left::Running => go_back(Cause::interrupted(failure), &policy),
         Left::BeingKept => Phase::Keeping { tries: 1 },
+        Left::Armed => Phase::Disarming { tries: 0, end: ending::dropped(failure) },
         Left::InTheProfile if old_runs => {
             Phase::Unkeeping { tries: 0, then: Then::End(ending::dropped(failure)) }
         }
@@ -202,6 +207,7 @@ mod tests {
         check(unkeeping(), ('b', 'b'), Some("unkeeping"));
         check(unkeeping(), ('a', 'b'), Some("unkeeping"));
         check(Phase::Staging { tries: 0 }, ('a', 'b'), Some("unkeeping"));
+        check(Phase::Armed { tries: 0, asked: None }, ('a', 'a'), Some("disarming"));
         // Nothing is left to do, or it is somebody else's.
         check(on(), ('a', 'a'), None);
         check(on(), ('c', 'a'), None);

@@ -325,6 +325,7 @@ impl Host for Unprivileged {
     fn tell(&mut self, said: &Said) {
         self.change();
         self.machine().journal.push(said.clone());
+        self.world.tells(said.kind, &said.message);
     }
 
     fn notify(&mut self, _: Notice) {

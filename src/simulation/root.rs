@@ -226,6 +226,7 @@ impl Host for Root<'_> {
 
     fn tell(&mut self, kind: EventKind, _: About<'_>, message: &str) {
         self.machine().told.push((kind, message.to_owned()));
+        self.world.tells(kind, message);
     }
 
     fn say(&mut self, _: &str) {}

@@ -22,6 +22,7 @@ use crate::agent::inbox::{Asked, Inbox};
 use crate::agent::policy::pace::Start;
 use crate::control::ask::Ask;
 use crate::control::status::Status;
+use crate::model::event::EventKind;
 use crate::simulation::agent::Unprivileged;
 use crate::simulation::fault::{Hand, Point};
 use crate::simulation::laws;
@@ -89,6 +90,14 @@ impl World {
     pub fn now(&self) -> Duration {
         let _within = self.runtime.enter();
         Instant::now().duration_since(self.origin)
+    }
+
+    /// Prints what is told, where one story is replayed.
+    #[expect(clippy::print_stdout, reason = "a replay is there to be read")]
+    pub fn tells(&self, kind: EventKind, message: &str) {
+        if std::env::var_os("SIMULATED_SEED").is_some() {
+            println!("{:9.3} {}: {message}", self.now().as_secs_f64(), kind.name());
+        }
     }
 
     /// The monotonic clock of this boot, which has run for a minute when a boot is over.
