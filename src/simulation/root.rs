@@ -93,16 +93,7 @@ impl Root<'_> {
                 };
                 well && !machine.web_is_away(now)
             }
-            _ => {
-                let run = Run {
-                    invocation_id: match machine.agent_began > Duration::ZERO {
-                        true => format!("run-{}", machine.agent_run),
-                        false => String::new(),
-                    },
-                    began: machine.agent_began,
-                };
-                lifeline::judge(wanted, &run, machine.lifeline.as_ref()).is_ok()
-            }
+            _ => lifeline::judge(wanted, &run(&machine), machine.lifeline.as_ref()).is_ok(),
         };
         if good { CheckState::Green } else { CheckState::Red }
     }
@@ -289,7 +280,7 @@ impl Host for Root<'_> {
         let web = self.truth("web", &wanted);
         let before = Before {
             checks: vec![("web".to_owned(), web)],
-            lifeline_was_green: self.truth("lifeline", &wanted) == CheckState::Green,
+            lifeline_was_green: lifeline::was_good(&wanted, self.machine().lifeline.as_ref()),
         };
         let mut machine = self.machine();
         if web == CheckState::Red && machine.running != request.toplevel {
@@ -538,5 +529,16 @@ impl Root<'_> {
             },
             (None, _) => SwitchEnd::Code(0),
         }
+    }
+}
+
+/// The agent's run, as systemd has it.
+fn run(machine: &Machine) -> Run {
+    Run {
+        invocation_id: match machine.agent_began > Duration::ZERO {
+            true => format!("run-{}", machine.agent_run),
+            false => String::new(),
+        },
+        began: machine.agent_began,
     }
 }

@@ -64,6 +64,23 @@ pub fn judge(wanted: &Wanted, run: &Run, lifeline: Option<&Lifeline>) -> Result<
     nix(lifeline.nix.as_ref())
 }
 
+/// Whether the lifeline was good before the switch: what has to come back after a revert, or the
+/// closure is not to blame.
+///
+/// The agent asked for this very trial, so its last word counts also where it was ended since, and
+/// where it has not tried Nix since it started: it has just made a root of what is on trial.
+pub fn was_good(wanted: &Wanted, lifeline: Option<&Lifeline>) -> bool {
+    let rooted =
+        NixReach { at_boottime_ms: 0, root_made: true, evaluator_started: None, error: None };
+    let last_word = lifeline.map(|lifeline| Lifeline {
+        nix: Some(lifeline.nix.clone().unwrap_or(rooted)),
+        ..lifeline.clone()
+    });
+    let began = wanted.after.saturating_add(Duration::from_micros(1));
+    let invocation_id = lifeline.map(|it| it.invocation_id.clone()).unwrap_or_default();
+    judge(wanted, &Run { invocation_id, began }, last_word.as_ref()).is_ok()
+}
+
 fn reached(wanted: &Wanted, poll: Option<&Poll>) -> Result<(), String> {
     let poll = poll.ok_or("the agent has not polled yet")?;
     if let Some(error) = &poll.error {
@@ -329,6 +346,18 @@ mod tests {
         check(&moved, &run(), &polled(|poll| poll.contains = vec![commit("c")]), Ok(()));
         moved.commit = None;
         check(&moved, &run(), &lifeline(), Ok(()));
+    }
+
+    #[test]
+    fn before_a_switch_only_what_was_tried_and_failed_is_bad() {
+        let untried = Lifeline { nix: None, ..lifeline() };
+        assert!(judge(&wanted(), &run(), Some(&untried)).is_err());
+        let good = |lifeline: &Lifeline| was_good(&wanted(), Some(lifeline));
+        assert!(good(&untried) && good(&lifeline()));
+        let failed = NixReach { root_made: false, ..lifeline().nix.unwrap() };
+        assert!(!good(&Lifeline { nix: Some(failed), ..lifeline() }));
+        assert!(!good(&Lifeline { poll: None, ..lifeline() }));
+        assert!(!was_good(&wanted(), None));
     }
 
     #[test]

@@ -123,7 +123,6 @@ impl Machine {
     /// Whether the running agent has its lifeline. A remote that does not answer right now would
     /// make any verdict worthless: nothing is begun.
     fn lifeline_before(&mut self, request: &Request) -> Result<bool, Failure> {
-        let run = lifeline::run_of_the_agent(&mut self.systemd);
         let lifeline = lifeline::read(&self.settings.paths.runtime_dir);
         let asked = request.kind == Kind::Follow;
         let error = lifeline.as_ref().and_then(|it| it.poll.as_ref()?.error.clone());
@@ -144,7 +143,7 @@ impl Machine {
             boot_id: self.boot_id(),
             after: Duration::ZERO,
         };
-        Ok(lifeline::judge(&wanted, &run, lifeline.as_ref()).is_ok())
+        Ok(lifeline::was_good(&wanted, lifeline.as_ref()))
     }
 
     /// A failed switch has had no window: the units that are failed now, and were not before.
