@@ -18,6 +18,18 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket
 use std::os::fd::AsRawFd;
 use typed::{Ended, ctl};
 
+/// Everything that changes something.
+const ORDERS: [&str; 8] = [
+    "run-now",
+    "rollback",
+    "abort",
+    "block 7",
+    "unblock 7",
+    "pause",
+    "resume",
+    "reanchor c0ffee12 --reason moved",
+];
+
 fn agent(directory: &std::path::Path, status: Status, answer: Answer) -> FakeAgent {
     FakeAgent::start(directory, status, answer)
 }
@@ -30,24 +42,8 @@ fn nothing() -> Answer {
 async fn without_an_agent_every_command_says_so_and_exits_with_3() {
     let directory = open_directory();
     let socket = directory.path().join("control");
-    let commands = [
-        "status",
-        "status --check",
-        "history",
-        "show",
-        "log",
-        "run-now",
-        "run-now --wait",
-        "watch",
-        "rollback",
-        "abort",
-        "block 7",
-        "unblock 7",
-        "pause",
-        "resume",
-        "reanchor c0ffee12 --reason moved",
-    ];
-    for command in commands {
+    let others = ["status", "status --check", "history", "show", "log", "run-now --wait", "watch"];
+    for command in others.into_iter().chain(ORDERS) {
         let ended = ctl(&socket, command).ended().await;
         let expected = format!(
             "could not reach autodeployd at `{}`: no such file\n\n\
@@ -201,17 +197,7 @@ async fn a_stranger_may_look_and_is_refused_by_name_of_the_group() {
     let agent = agent(directory.path(), idle(), Box::new(|_| done(None, "so be it")));
     let looked = ctl(&agent.socket, "status").by_user(4711, directory.path()).ended().await;
     assert_eq!(looked.code, 0, "{}", looked.stderr);
-    let orders = [
-        "run-now",
-        "rollback",
-        "abort",
-        "block 7",
-        "unblock 7",
-        "pause",
-        "resume",
-        "reanchor c0ffee12 --reason moved",
-    ];
-    for command in orders {
+    for command in ORDERS {
         let refused = ctl(&agent.socket, command).by_user(4711, directory.path()).ended().await;
         let expected = "user 4711 may look but not act: that takes root or the group \
                         `no-such-group`\n\nhint: use `sudo`, or join the group `no-such-group` \

@@ -1,4 +1,4 @@
-//! Patterns with `*` and `?`, as boot entries and `known_hosts` have them.
+//! Patterns with `*` and `?`, as boot entries, `known_hosts` and files of allowed signers have them.
 
 /// Tells whether a pattern matches all of a text: `*` is any text, `?` any byte.
 ///

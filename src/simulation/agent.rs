@@ -140,7 +140,6 @@ async fn fetch(
         // Somebody rewrote the branch, and put it back later.
         descends: known && verifying.is_none(),
         base,
-        first_parents: vec![commit.clone()],
         subject: format!("commit {}", commit.short()),
         committed_at: of.ancestors.len() as i64,
         base_committed_at: Some(0),

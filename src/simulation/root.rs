@@ -300,7 +300,7 @@ impl Host for Root<'_> {
                 resolver: true,
             },
             judgement: freeze(request, &machine.settings, &machine.settings, &before),
-            profiles: vec![Profile { name: "system".to_owned(), path: profile_path(), old }],
+            profiles: vec![Profile::system(profile_path(), old)],
             boot,
         }))
     }

@@ -92,7 +92,7 @@ impl Root<'_> {
             Generation { number: machine.profile.now, toplevel: machine.default_of_profile() };
         let standing = rebuilt::Standing {
             running: Some(machine.running.clone()),
-            profile: Some(record::Profile { name: "system".to_owned(), path, old }),
+            profile: Some(record::Profile::system(path, old)),
             boot_id: format!("boot-{}", machine.boots),
             at,
         };

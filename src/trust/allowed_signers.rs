@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use ssh_key::PublicKey;
 use ssh_key::public::KeyData;
 
+use crate::model::pattern::matches;
 use crate::model::text::escaped;
 use crate::trust::refusal::Unusable;
 use crate::trust::{LONGEST_TEXT, times};
@@ -225,35 +226,12 @@ fn is_in_list(text: &str, list: &str) -> bool {
     let mut found = false;
     for pattern in list.split(',') {
         match pattern.strip_prefix('!') {
-            Some(pattern) if matches(text.as_bytes(), pattern.as_bytes()) => return false,
+            Some(pattern) if matches(pattern.as_bytes(), text.as_bytes()) => return false,
             Some(_) => {}
-            None => found |= matches(text.as_bytes(), pattern.as_bytes()),
+            None => found |= matches(pattern.as_bytes(), text.as_bytes()),
         }
     }
     found
-}
-
-/// `*` stands for anything, `?` for one character; the last `*` is the only one that is tried again.
-fn matches(text: &[u8], pattern: &[u8]) -> bool {
-    let (mut at, mut of) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while at < text.len() {
-        match pattern.get(of) {
-            Some(b'*') => {
-                star = Some((at, of));
-                of += 1;
-            }
-            Some(one) if *one == b'?' || *one == text[at] => (at, of) = (at + 1, of + 1),
-            Some(_) | None => match &mut star {
-                Some((from, back)) => {
-                    *from += 1;
-                    (at, of) = (*from, *back + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[of..].iter().all(|one| *one == b'*')
 }
 
 #[cfg(test)]

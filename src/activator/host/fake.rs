@@ -278,11 +278,7 @@ pub fn proof(old: Generation, running: StorePath) -> Proof {
             },
             lifeline_was_green: true,
         },
-        profiles: vec![Profile {
-            name: "system".to_owned(),
-            path: PathBuf::from("/nix/var/nix/profiles/system"),
-            old,
-        }],
+        profiles: vec![Profile::system(PathBuf::from("/nix/var/nix/profiles/system"), old)],
         boot: None,
     }
 }

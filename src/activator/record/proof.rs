@@ -60,3 +60,10 @@ pub struct Profile {
     /// Number and path before the trial.
     pub old: Generation,
 }
+
+impl Profile {
+    /// Names the system profile, which is the only one so far.
+    pub fn system(path: PathBuf, old: Generation) -> Profile {
+        Profile { name: "system".to_owned(), path, old }
+    }
+}

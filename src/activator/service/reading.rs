@@ -49,7 +49,7 @@ pub fn load(settings: &Settings) -> Record {
     match record.unfinished() {
         Some(_) => message
             .push_str("; the report says what ran before, and the trial is brought to its end"),
-        None => message.push_str(&disagreement()),
+        None => message.push_str(&disagreement(&paths.system_profile)),
     }
     tell(EventKind::RecordUnreadable, About::default(), &message);
     record.warnings = vec![message];
@@ -67,11 +67,7 @@ fn rebuild(settings: &Settings) -> Record {
     let read = read.and_then(|bytes| serde_json::from_slice::<report::Report>(&bytes).ok());
     let (Some(report), Ok(boot_id)) = (read, clock::boot_id()) else { return Record::default() };
     let path = settings.paths.system_profile.clone();
-    let profile = profile::current(&path).ok().map(|old| record::Profile {
-        name: "system".to_owned(),
-        path,
-        old,
-    });
+    let profile = profile::current(&path).ok().map(|old| record::Profile::system(path, old));
     let running = profile::store_path(Path::new(RUNNING)).ok();
     let standing = rebuilt::Standing { running, profile, boot_id, at: clock::now_text() };
     // `/etc` is the new system's by now; what permits is what ran before.
@@ -83,9 +79,9 @@ fn rebuild(settings: &Settings) -> Record {
 }
 
 /// Without a record nothing is moved; a person is told if what runs is not what boots.
-fn disagreement() -> String {
+fn disagreement(system_profile: &Path) -> String {
     let running = profile::store_path(Path::new(RUNNING)).ok();
-    let system = profile::store_path(Path::new("/nix/var/nix/profiles/system")).ok();
+    let system = profile::store_path(system_profile).ok();
     let default = bootloader::default();
     let shown = |path: &Option<StorePath>| {
         path.as_ref().map_or_else(|| "unknown".to_owned(), |path| format!("`{path}`"))

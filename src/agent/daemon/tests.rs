@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::daemon::Agent;
 use crate::agent::history::{History, Row};
-use crate::agent::host::fake::{FakeHost, Machine, PowerCut};
+use crate::agent::host::fake::{FakeHost, Machine, PowerCut, closure};
 use crate::agent::inbox::Asked;
 use crate::agent::policy::pace::Start;
 use crate::config::settings::Settings;
@@ -112,6 +112,19 @@ fn live_until(machine: &Shared, level: impl Fn(&Machine) -> bool) -> bool {
         Err(cause) if cause.is::<PowerCut>() => false,
         Err(cause) => std::panic::resume_unwind(cause),
     }
+}
+
+/// A machine on which commits of these names were kept one after the other.
+fn kept(letters: &[(char, &str)]) -> Shared {
+    let machine = Machine::new();
+    for (letter, name) in letters {
+        machine.borrow_mut().push(*letter, name);
+        live(&machine, async |_, machine| {
+            until(&machine, |m| m.profile == Some(closure(name))).await;
+            seconds(2).await;
+        });
+    }
+    machine
 }
 
 fn history(machine: &Shared) -> History {

@@ -273,7 +273,6 @@ fn work(machine: Rc<RefCell<Machine>>, operation: Operation) -> Later<Result<Don
                     base_known: descends || known.is_some(),
                     descends,
                     base,
-                    first_parents: vec![commit.clone()],
                     subject: format!("commit {}", commit.short()),
                     committed_at: of.dated,
                     base_committed_at: known.map(|base| base.dated),

@@ -226,7 +226,6 @@ fn lineage(found: git::Lineage, base: Option<CommitId>) -> Lineage {
         base,
         descends: found.descends,
         base_known: found.mark_known,
-        first_parents: found.first_parents,
         subject: found.subject,
         committed_at: found.committed_at,
         base_committed_at: found.mark_committed_at,

@@ -75,10 +75,12 @@ pub fn reasons(sight: &Sight<'_>, policy: &Policy) -> Vec<Stale> {
 }
 
 fn no_answer(sight: &Sight<'_>, policy: &Policy) -> Option<Stale> {
-    let after = shown(policy.stale_after);
     sight.unanswered.then(|| Stale {
         kind: Kind::NoAnswer,
-        message: format!("the remote has not answered for more than `source.stale_after`, {after}"),
+        message: format!(
+            "the remote has not answered for more than `source.stale_after`, {}",
+            shown(policy.stale_after)
+        ),
         hint: "`autodeployctl status` shows the last error; a key that ran out and a forge that \
                moved look like this"
             .to_owned(),

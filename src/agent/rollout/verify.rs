@@ -57,15 +57,14 @@ pub struct Lineage {
     pub descends: bool,
     /// The base is in the repository.
     pub base_known: bool,
-    /// Every commit from the base (left out) to the tip along first parents, newest first.
-    pub first_parents: Vec<CommitId>,
     /// The first line of the tip's message, escaped.
     pub subject: String,
     /// The tip's committer date, in seconds since 1970.
     pub committed_at: i64,
     /// The base's.
     pub base_committed_at: Option<i64>,
-    /// What the signatures of [`Lineage::first_parents`] say, and under which keys.
+    /// What the signatures of the commits from the base (left out) to the tip say, along first
+    /// parents, and under which keys.
     pub signed: Examined,
 }
 
@@ -144,18 +143,15 @@ fn comes_from(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Fai
         let message = format!("commit `{tip}` does not descend from `{base}`, {what}{gone}");
         return Err(Failure::new(Reason::NOT_A_DESCENDANT, message).hint(way_on(tip, named)));
     }
-    not_back((tip, lineage.committed_at), lineage, named)
-        .map_err(|failure| failure.hint(way_on(tip, named)))
+    not_back((tip, lineage.committed_at), (tip, lineage, named))
 }
 
 fn is_signed(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Failure> {
-    let reanchor = format!("`autodeployctl reanchor {tip} --reason …` believes this commit");
-    let failure = match &lineage.signed.found {
-        Found::NotAsked | Found::Good { oldest: None, .. } => return Ok(()),
+    match &lineage.signed.found {
+        Found::NotAsked | Found::Good { oldest: None, .. } => Ok(()),
         // A date that is set back to when an old key still counted.
         Found::Good { oldest: Some((commit, at)), .. } => {
-            return not_back((commit, *at), lineage, named)
-                .map_err(|failure| failure.hint(way_on(tip, named)));
+            not_back((commit, *at), (tip, lineage, named))
         }
         Found::Refused { commit, refusal } => {
             let below = match commit == tip {
@@ -164,7 +160,8 @@ fn is_signed(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Fail
             };
             let message =
                 format!("commit `{commit}` may not be deployed{below}: {}", refusal.sentence());
-            Failure::new(refusal.reason(), message).hint(format!("{WHAT_TO_DO}; {reanchor}"))
+            let hint = format!("{WHAT_TO_DO}; {}", reanchor(tip));
+            Err(Failure::new(refusal.reason(), message).hint(hint))
         }
         Found::TooMany { commits } => {
             let message = format!(
@@ -172,10 +169,9 @@ fn is_signed(tip: &CommitId, lineage: &Lineage, named: Named) -> Result<(), Fail
                 tip.short(),
                 named.in_words()
             );
-            Failure::new(Reason::TOO_MANY_COMMITS, message).hint(reanchor)
+            Err(Failure::new(Reason::TOO_MANY_COMMITS, message).hint(reanchor(tip)))
         }
-    };
-    Err(failure)
+    }
 }
 
 const WHAT_TO_DO: &str = "a commit on top does not mend it: push the branch again without that \
@@ -184,8 +180,7 @@ const WHAT_TO_DO: &str = "a commit on top does not mend it: push the branch agai
 /// The date of a commit may not lie before that of the base.
 fn not_back(
     (commit, at): (&CommitId, i64),
-    lineage: &Lineage,
-    named: Named,
+    (tip, lineage, named): (&CommitId, &Lineage, Named),
 ) -> Result<(), Failure> {
     match (lineage.base_committed_at, &lineage.base) {
         (Some(before), Some(base)) if at < before => {
@@ -197,15 +192,20 @@ fn not_back(
                     "the date of commit `{commit}`, {date}, lies before that of `{base}`, {what}: \
                      {before}"
                 ),
-            ))
+            )
+            .hint(way_on(tip, named)))
         }
         _ => Ok(()),
     }
 }
 
+fn reanchor(tip: &CommitId) -> String {
+    format!("`autodeployctl reanchor {tip} --reason …` believes this commit")
+}
+
 /// Says what a person can do about a refused tip.
 fn way_on(tip: &CommitId, named: Named) -> String {
-    let reanchor = format!("`autodeployctl reanchor {tip} --reason …` believes this commit");
+    let reanchor = reanchor(tip);
     match named {
         Named::Mark | Named::Reanchored => format!(
             "if nobody here rewrote the branch, find out who did; if it was on purpose, {reanchor}"

@@ -14,6 +14,7 @@ use crate::effects::files;
 use crate::effects::git::says;
 use crate::model::commit::CommitId;
 use crate::model::failure::{Failure, Reason};
+use crate::trust::LARGEST_COMMIT_BYTES;
 
 /// The ref that holds the branch's tip.
 pub const TIP: &str = "refs/autodeploy/tip";
@@ -25,9 +26,6 @@ const KEPT: &str = "refs/autodeploy/kept/";
 const HEAD: &str = "refs/heads/autodeploy";
 
 const CHECKSUM_BYTES: usize = 20;
-
-/// No commit that a person or a forge makes is larger, in bytes; who signs it and why is in it.
-const LARGEST_COMMIT: usize = 1 << 20;
 
 /// Opens the repository.
 ///
@@ -226,8 +224,9 @@ pub fn commit<'own>(own: &'own Repository, name: &CommitId) -> Result<Commit<'ow
     let broken = |error: git2::Error| says::own(place(own), &error);
     let oid = oid(name).map_err(broken)?;
     let (bytes, _) = own.odb().and_then(|odb| odb.read_header(oid)).map_err(broken)?;
-    if bytes > LARGEST_COMMIT {
-        let message = format!("commit `{}` is larger than {LARGEST_COMMIT} bytes", name.short());
+    if bytes > LARGEST_COMMIT_BYTES {
+        let message =
+            format!("commit `{}` is larger than {LARGEST_COMMIT_BYTES} bytes", name.short());
         return Err(Failure::new(Reason::TOO_LARGE, message)
             .hint("its message and its signature are all that is in it: push one with less"));
     }

@@ -73,16 +73,21 @@ fn believing(label: &str, line: impl FnOnce(&World) -> Result<String>) -> Result
     Ok(world)
 }
 
-#[test]
-fn p19_a_push_that_is_not_signed_stops_at_the_machine_and_so_does_all_on_top_of_it() -> Result<()> {
+/// A machine that believes in one key, and that key.
+fn believing_a_key(label: &str) -> Result<(World, Key)> {
     let mut key = None;
-    let world = believing("signed", |world| {
+    let world = believing(label, |world| {
         let made = Key::make(world, "ours")?;
         let line = made.line("ops@example");
         key = Some(made);
         Ok(line)
     })?;
-    let key = key.context("no key")?;
+    Ok((world, key.context("no key")?))
+}
+
+#[test]
+fn p19_a_push_that_is_not_signed_stops_at_the_machine_and_so_does_all_on_top_of_it() -> Result<()> {
+    let (world, key) = believing_a_key("signed")?;
 
     let good = push(&world, &key, |infra| infra.etc("signed", "1"))?;
     let kept = world.host.verdict(&good)?;
@@ -165,14 +170,7 @@ fn p21_the_keys_of_a_generation_that_was_reverted_sign_nothing() -> Result<()> {
 
 #[test]
 fn a_generation_with_keys_that_nobody_can_use_would_be_the_last_and_is_reverted() -> Result<()> {
-    let mut key = None;
-    let world = believing("no-keys", |world| {
-        let made = Key::make(world, "ours")?;
-        let line = made.line("ops@example");
-        key = Some(made);
-        Ok(line)
-    })?;
-    let key = key.context("no key")?;
+    let (world, key) = believing_a_key("no-keys")?;
     let running = world.host.running_system()?;
     let broken =
         push(&world, &key, |infra| infra.etc("autodeploy/allowed_signers", "ops@example"))?;
@@ -185,15 +183,8 @@ fn a_generation_with_keys_that_nobody_can_use_would_be_the_last_and_is_reverted(
 
 #[test]
 fn a_file_of_keys_that_goes_missing_stops_deployments_and_nothing_else() -> Result<()> {
-    let mut key = None;
-    let world = believing("lost-keys", |world| {
-        let made = Key::make(world, "ours")?;
-        let line = made.line("ops@example");
-        world.host.write("/srv/allowed", &line)?;
-        key = Some(made);
-        Ok(line)
-    })?;
-    let key = key.context("no key")?;
+    let (world, key) = believing_a_key("lost-keys")?;
+    world.host.write("/srv/allowed", &key.line("ops@example"))?;
     let base = world.forge.infra.default_config(Scheme::Http.url(), "8s", "2s");
     let by_hand = "\n[trust]\nallowed_signers_file = \"/srv/allowed\"\n";
     let moved = push(&world, &key, |infra| infra.config(&format!("{base}{by_hand}")))?;

@@ -110,7 +110,7 @@ impl Machine {
                 return Err(lost(format!("`{}` cannot be run", program.display())));
             }
         }
-        Ok((running, Profile { name: "system".to_owned(), path, old }))
+        Ok((running, Profile::system(path, old)))
     }
 
     fn new_settings(&self, request: &Request) -> Result<Settings, Failure> {

@@ -7,19 +7,6 @@ use crate::model::deployment::Phase;
 use crate::model::event::EventKind;
 use crate::model::failure::{Failure, Reason};
 
-/// A machine on which commits of these names were kept one after the other.
-fn kept(letters: &[(char, &str)]) -> Shared {
-    let machine = Machine::new();
-    for (letter, name) in letters {
-        machine.borrow_mut().push(*letter, name);
-        live(&machine, async |_, machine| {
-            until(&machine, |m| m.profile == Some(closure(name))).await;
-            seconds(2).await;
-        });
-    }
-    machine
-}
-
 /// Moves the branch to a commit that exists, or to a new one without a history.
 fn force(machine: &Shared, letter: char, name: &str) {
     let mut machine = machine.borrow_mut();

@@ -60,7 +60,7 @@ fn polls_keep_their_pace_and_nothing_is_called_away() {
         machine.borrow_mut().push('a', "one");
         let counted = std::cell::Cell::new(0);
         live(&machine, async |person, machine| {
-            until(&machine, |m| m.profile == Some(crate::agent::host::fake::closure("one"))).await;
+            until(&machine, |m| m.profile == Some(closure("one"))).await;
             seconds(20).await;
             let before = machine.borrow().poll_count;
             machine.borrow_mut().wall_set_s = jump;

@@ -56,14 +56,20 @@ fn p21_a_new_key_counts_from_when_the_commit_that_brings_it_is_kept() {
     assert!(told.iter().any(|message| message == signed), "{told:#?}");
 }
 
-/// What the old key brings is on trial, with a new key in it; meanwhile a commit comes that only the
-/// new key has signed, and is got ready. Then the trial is reverted.
-#[track_caller]
-fn check_reverted(closure_of_the_next: &str, restart: bool) {
+/// What the old key brings goes on trial, with a new key in it, and stays there for now.
+fn machine_with_a_new_key_on_trial() -> Shared {
     let machine = machine_with_the_old_key();
     push(&machine, 'b', ("two", "old"), &["new"]);
     machine.borrow_mut().remote.get_mut(&commit('b')).unwrap().healthy = false;
     machine.borrow_mut().activator.holds = Some(Phase::Watching);
+    machine
+}
+
+/// What the old key brings is on trial, with a new key in it; meanwhile a commit comes that only the
+/// new key has signed, and is got ready. Then the trial is reverted.
+#[track_caller]
+fn check_reverted(closure_of_the_next: &str, restart: bool) {
+    let machine = machine_with_a_new_key_on_trial();
     live(&machine, async |_, machine| {
         until(&machine, |m| m.running == closure("two")).await;
         push(&machine, 'c', (closure_of_the_next, "new"), &["new"]);
@@ -107,10 +113,7 @@ fn p21_nor_does_what_they_verified_move_the_mark_because_it_runs_already() {
 
 #[test]
 fn p21_what_the_keys_on_trial_refuse_is_looked_at_again_after_the_revert() {
-    let machine = machine_with_the_old_key();
-    push(&machine, 'b', ("two", "old"), &["new"]);
-    machine.borrow_mut().remote.get_mut(&commit('b')).unwrap().healthy = false;
-    machine.borrow_mut().activator.holds = Some(Phase::Watching);
+    let machine = machine_with_a_new_key_on_trial();
     live(&machine, async |_, machine| {
         until(&machine, |m| m.running == closure("two")).await;
         push(&machine, 'c', ("three", "old"), &["old"]);

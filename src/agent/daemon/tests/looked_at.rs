@@ -55,7 +55,7 @@ fn what_only_gave_way_takes_no_place_of_what_failed() {
         person.says(Ask::Pause { reason: String::new() }).await.unwrap();
         for (letter, name) in [('b', "two"), ('c', "three"), ('d', "four"), ('e', "five")] {
             machine.borrow_mut().push(letter, name);
-            until(&machine, |m| m.store.contains(&crate::agent::host::fake::closure(name))).await;
+            until(&machine, |m| m.store.contains(&closure(name))).await;
             seconds(30).await;
         }
         let waiting = DeploymentId(failed + 4).0;

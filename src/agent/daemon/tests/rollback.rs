@@ -3,18 +3,6 @@
 use super::*;
 use crate::agent::host::fake::{closure, commit};
 
-fn kept(letters: &[(char, &str)]) -> Shared {
-    let machine = Machine::new();
-    for (letter, name) in letters {
-        machine.borrow_mut().push(*letter, name);
-        live(&machine, async |_, machine| {
-            until(&machine, |m| m.profile == Some(closure(name))).await;
-            seconds(1).await;
-        });
-    }
-    machine
-}
-
 #[test]
 fn rollback_goes_to_what_ran_before_and_blocks_what_it_leaves() {
     let machine = kept(&[('a', "one"), ('b', "two")]);
