@@ -113,6 +113,9 @@ fn serve(config: &Path) -> anyhow::Result<()> {
     loop {
         // Read for each round: somebody may have switched while we stood by.
         let (settings, warnings) = settings(config).map_err(anyhow::Error::msg)?;
+        if !announced {
+            service::rest_if_just_taken(&settings.paths);
+        }
         match service::serve(&settings, config, &warnings)? {
             Next::StandBy => {
                 if announced {
@@ -122,10 +125,6 @@ fn serve(config: &Path) -> anyhow::Result<()> {
                 if !service::stand_by(&settings.paths)? {
                     return Ok(());
                 }
-            }
-            Next::Rest => {
-                service::rest();
-                return Ok(());
             }
             Next::End => return Ok(()),
         }

@@ -31,8 +31,8 @@ mod reading;
 mod unit;
 mod whole;
 
-pub use arrivals::{Next, rest, stand_by};
-use arrivals::{take, take_announcement, take_mark};
+pub use arrivals::{Next, rest, rest_if_just_taken, stand_by};
+use arrivals::{note_taken, take, take_announcement, take_mark};
 pub use reading::load;
 use reading::{UNREADABLE, look_at};
 use unit::{is_on, real_path, start_trial, wait_for_requests_again};
@@ -69,14 +69,17 @@ pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Res
 fn take_and_go_on(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<Next> {
     let paths = &settings.paths;
     let taken = take_announcement(paths).and_then(|next| Ok((next, take(paths)?)));
+    if !matches!(taken, Ok((Next::End, None))) {
+        note_taken(paths);
+    }
     match taken {
         Ok((next, None)) => go_on(settings, (config_now, warnings), None).map(|()| next),
         Ok((_, Some(Ok(request)))) => {
-            go_on(settings, (config_now, warnings), Some(request)).map(|()| Next::Rest)
+            go_on(settings, (config_now, warnings), Some(request)).map(|()| Next::End)
         }
         Ok((_, Some(Err(failure)))) => {
             tell(EventKind::RequestRefused, About::default(), &failure.to_string());
-            go_on(settings, (config_now, warnings), None).map(|()| Next::Rest)
+            go_on(settings, (config_now, warnings), None).map(|()| Next::End)
         }
         Err(error) => {
             // What was interrupted is brought to its end whatever lies there.

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -45,6 +45,24 @@ pub fn take(from: &Path, to: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     read
 }
 
+/// Tells whether one of the names is in the directory, whatever it is.
+pub fn holds(directory: &Path, names: &[&str]) -> bool {
+    names.iter().any(|name| fs::symlink_metadata(directory.join(name)).is_ok())
+}
+
+/// Notes in a file of ours, by its time alone, that something was taken now.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn stamp(path: &Path) -> io::Result<()> {
+    fs::File::create(path)?.set_modified(SystemTime::now())
+}
+
+/// Returns how long ago [`stamp`] was called; `None` if it never was, or the clock was set back since.
+pub fn since_stamp(path: &Path) -> Option<Duration> {
+    fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
+}
+
 /// Waits until one of the names is in the directory, at most this long; tells whether one is.
 ///
 /// # Errors
@@ -59,7 +77,7 @@ pub fn wait_for(directory: &Path, names: &[&str], limit: Duration) -> Result<boo
     let mut in_vain = 0_u32;
     loop {
         // Looked at after the watch began: what came in between is not missed.
-        if names.iter().any(|name| fs::symlink_metadata(directory.join(name)).is_ok()) {
+        if holds(directory, names) {
             return Ok(true);
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -173,6 +191,22 @@ mod tests {
         let taken = take(&from, &to, 10).ok();
         assert_eq!(taken.as_ref().map(Option::as_deref), expected);
         assert!(fs::symlink_metadata(&from).is_err() && fs::symlink_metadata(&to).is_err());
+    }
+
+    #[test]
+    fn a_stamp_says_how_long_ago_it_was_set_unless_the_clock_was_set_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stamp");
+        assert_eq!(since_stamp(&path), None);
+        stamp(&path).unwrap();
+        assert!(since_stamp(&path).is_some_and(|passed| passed < Duration::from_secs(60)));
+        let set = |time| fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        set(SystemTime::now() - Duration::from_secs(90));
+        assert!(since_stamp(&path).is_some_and(|passed| passed >= Duration::from_secs(90)));
+        stamp(&path).unwrap();
+        assert!(since_stamp(&path).is_some_and(|passed| passed < Duration::from_secs(60)));
+        set(SystemTime::now() + Duration::from_secs(90));
+        assert_eq!(since_stamp(&path), None);
     }
 
     #[test]

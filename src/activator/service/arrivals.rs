@@ -13,6 +13,9 @@ use crate::handover::request::{self, Request};
 use crate::handover::{LARGEST_FILE_BYTES, announcement};
 use crate::model::failure::{Failure, Reason};
 
+/// What starts the service.
+const ARRIVALS: [&str; 2] = [request::FILE, announcement::FILE];
+
 /// The name under which a request is taken away.
 const TAKEN: &str = "taken.json";
 
@@ -30,22 +33,43 @@ const STAND_BY: Duration = Duration::from_secs(60);
 pub enum Next {
     /// A request was announced.
     StandBy,
-    /// A request was taken.
-    Rest,
-    /// Nothing.
+    /// A request was taken, or nothing was there.
     End,
 }
 
-/// The pause after a request, and after each announcement but the first.
+/// How far apart two arrivals are taken that each start us, and two announcements.
 ///
 /// The path unit starts us for each of either, without a limit, or an honest agent could be locked
 /// out. The pause is what keeps a hostile one from taking the machine's time by writing them in a
 /// loop: as long as we run, systemd does not look at the path.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Pauses before the next request may be taken.
+/// The file whose time says when something was last taken.
+const LAST_TAKEN: &str = "last-taken";
+
+/// Pauses before the next announcement may be taken.
 pub fn rest() {
     sleep(PACE);
+}
+
+/// Pauses if something is there and something was taken less than [`PACE`] ago.
+///
+/// Before and not after the work: whoever has begun a trial has to be gone when the switch comes, or
+/// the new generation's activator would not be started by it, and not be seen to crash.
+pub fn rest_if_just_taken(paths: &Paths) {
+    if !inbox::holds(&paths.runtime_dir, &ARRIVALS) {
+        return;
+    }
+    let passed = inbox::since_stamp(&paths.report_dir.join(LAST_TAKEN));
+    if let Some(left) = passed.and_then(|passed| PACE.checked_sub(passed)) {
+        sleep(left);
+    }
+}
+
+/// Notes that something was taken. The directory is on no disk; where it cannot be written there is
+/// no pause.
+pub fn note_taken(paths: &Paths) {
+    let _ = inbox::stamp(&paths.report_dir.join(LAST_TAKEN));
 }
 
 /// Takes the request away first of all.
@@ -73,7 +97,7 @@ pub fn take(paths: &Paths) -> Result<Option<Result<Request, Failure>>> {
 /// # Errors
 /// The directory cannot be watched. A request starts the service all the same.
 pub fn stand_by(paths: &Paths) -> Result<bool> {
-    inbox::wait_for(&paths.runtime_dir, &[request::FILE, announcement::FILE], STAND_BY)
+    inbox::wait_for(&paths.runtime_dir, &ARRIVALS, STAND_BY)
 }
 
 /// Takes the announcement away: what lies there would start us for ever.
