@@ -83,7 +83,10 @@ pub struct Agent<H> {
     world: World,
     known: Known,
     outdated: bool,
+    /// When this run of the agent saw the end of the tip's last deployment, and which that is.
     verdict_seen: Option<(u64, seen::Moment)>,
+    /// The same of the last restore.
+    restored_seen: Option<(u64, seen::Moment)>,
     tip: Option<CommitId>,
     poll: PollSeen,
     polls: Polls,
@@ -131,6 +134,7 @@ impl<H: Host> Agent<H> {
             known: Known::default(),
             outdated: true,
             verdict_seen: None,
+            restored_seen: None,
             tip: None,
             poll: PollSeen::default(),
             polls: Polls { jitter, ..Polls::default() },

@@ -440,24 +440,38 @@ fn follow(seen: &Seen, policy: &Policy) -> Option<Step> {
 }
 
 /// Brings back what somebody replaced by hand, where the configuration says so: once for each
-/// system that was put in its place.
+/// system that was put in its place, and again as long as that failed for a reason that passes. The
+/// switch by hand itself is one: it holds the lock until long after the new system runs.
 fn restore(seen: &Seen, policy: &Policy) -> Option<Step> {
     let kept = seen.last_kept.clone()?;
     let wanted = policy.drift == Drift::Restore
         && seen.live.is_empty()
-        && seen.unanswered_drift().is_some()
+        && seen.drift().is_some()
         && !seen.blocked.contains(&kept);
+    if !wanted {
+        return None;
+    }
+    let attempts = match seen.unanswered_drift() {
+        Some(_) => 1,
+        None => failed_restore(seen, &kept)?.attempts_after(),
+    };
     let closure = Closure { toplevel: kept, drv: None };
-    wanted.then(|| {
-        Step::Begin(Birth {
-            kind: Kind::Follow,
-            commit: None,
-            generation: None,
-            attempts: 1,
-            emergency: false,
-            stage: Stage::Realising { closure, under: seen.under(policy) },
-        })
-    })
+    Some(Step::Begin(Birth {
+        kind: Kind::Follow,
+        commit: None,
+        generation: None,
+        attempts,
+        emergency: false,
+        stage: Stage::Realising { closure, under: seen.under(policy) },
+    }))
+}
+
+/// Returns the restore that is to be tried again now.
+fn failed_restore<'a>(seen: &'a Seen, kept: &StorePath) -> Option<&'a verdict::Verdict> {
+    let failed = seen.restored.as_ref()?;
+    let ours = failed.toplevel.as_ref() == Some(kept) && failed.retry;
+    let due = || verdict::paused(failed, seen.restored_seen, seen) == verdict::Again::Now;
+    (ours && due()).then_some(failed)
 }
 
 /// The closures that are not tried by themselves.

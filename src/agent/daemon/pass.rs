@@ -6,7 +6,9 @@ use crate::agent::host::Host;
 use crate::agent::policy::gates::{self, GateKind};
 use crate::agent::rollout::advance::advance;
 use crate::agent::rollout::seen::Insist;
-use crate::agent::rollout::{Deployment, Seen, Stage, Step, by_hand, decide, record, trial};
+use crate::agent::rollout::{
+    Deployment, Moment, Seen, Stage, Step, by_hand, decide, record, trial,
+};
 use crate::model::deployment::{DeploymentId, Phase};
 use crate::model::event::EventKind;
 
@@ -18,6 +20,14 @@ const REPORT_WITHIN_MS: u64 = 10_000;
 
 /// And one that replaces a damaged one this long: then there is something to be told.
 const LOST_REPORT_WITHIN_MS: u64 = 60_000;
+
+/// Notes when this run of the agent saw the end of a deployment first.
+fn note(first_seen: &mut Option<(u64, Moment)>, ended: Option<&Row>, now: Moment) {
+    let id = ended.map(|row| row.id);
+    if id != first_seen.map(|(id, _)| id) {
+        *first_seen = id.map(|id| (id, now));
+    }
+}
 
 impl<H: Host> Agent<H> {
     /// Does all that can be done now.
@@ -77,11 +87,9 @@ impl<H: Host> Agent<H> {
         }
         match self.host.history().known(self.tip.as_ref()) {
             Ok(known) => {
-                let verdict = known.of_tip.as_ref().map(|row| row.id);
-                if verdict != self.verdict_seen.map(|(id, _)| id) {
-                    let now = self.host.now();
-                    self.verdict_seen = verdict.map(|id| (id, now));
-                }
+                let now = self.host.now();
+                note(&mut self.verdict_seen, known.of_tip.as_ref(), now);
+                note(&mut self.restored_seen, known.of_restore.as_ref(), now);
                 self.known = known;
                 self.outdated = false;
             }
@@ -101,6 +109,8 @@ impl<H: Host> Agent<H> {
             live: known.live.iter().filter_map(|row| self.live(row)).collect(),
             verdict: known.of_tip.as_ref().and_then(Row::verdict),
             verdict_seen: self.verdict_seen.map(|(_, since)| since),
+            restored: known.of_restore.as_ref().and_then(Row::verdict),
+            restored_seen: self.restored_seen.map(|(_, since)| since),
             mark: known.mark.clone(),
             reanchored: known.reanchored.clone(),
             last_kept: known.last_kept.clone(),

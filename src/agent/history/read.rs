@@ -23,6 +23,8 @@ pub struct Known {
     pub newest: Option<Row>,
     /// The newest ended deployment that followed the branch to the tip.
     pub of_tip: Option<Row>,
+    /// How the last restore ended, as long as a drift stands answered.
+    pub of_restore: Option<Row>,
     /// Every closure that was ever blocked, also those that somebody allowed again.
     pub blocked: Vec<BlockedRow>,
     /// Closures of live commits and of the tip.
@@ -75,6 +77,13 @@ impl History {
         let digits = tip.map(CommitId::as_str);
         let of_tip = "where commit_id = ?1 and kind = 'follow' and outcome is not null \
                       order by id desc limit 1";
+        let drift_answered = self.fact(Fact::DriftAnswered)?.and_then(|text| text.parse().ok());
+        let of_restore = "where commit_id is null and kind = 'follow' and outcome is not null \
+                          order by id desc limit 1";
+        let of_restore = match drift_answered {
+            Some(_) => self.rows(of_restore, params![])?.pop(),
+            None => None,
+        };
         let mut resolved = Resolved::new();
         for commit in live.iter().filter_map(|row| row.commit.as_ref()).chain(tip) {
             resolved.extend(self.resolved(commit)?.map(|closure| (commit.clone(), closure)));
@@ -83,6 +92,7 @@ impl History {
         Ok(Known {
             newest: self.rows("order by id desc limit 1", params![])?.pop(),
             of_tip: self.rows(of_tip, params![digits])?.pop(),
+            of_restore,
             live,
             blocked: self.blocked()?,
             resolved,
@@ -96,7 +106,7 @@ impl History {
             kept_commit: self.fact(Fact::KeptCommit)?.and_then(|text| text.parse().ok()),
             filled: self.fact(Fact::Filled)?.is_some(),
             paused: self.fact(Fact::Paused)?,
-            drift_answered: self.fact(Fact::DriftAnswered)?.and_then(|text| text.parse().ok()),
+            drift_answered,
             drift_seen: self.fact(Fact::DriftSeen)?.and_then(|text| text.parse().ok()),
             staged_seen: self.fact(Fact::StagedSeen)?.and_then(|text| text.parse().ok()),
             last_good_poll: self.fact(Fact::LastGoodPoll)?,

@@ -96,6 +96,10 @@ pub struct Seen {
     pub verdict: Option<Verdict>,
     /// When this run of the agent first saw that.
     pub verdict_seen: Option<Moment>,
+    /// How the last restore of what was replaced by hand ended.
+    pub restored: Option<Verdict>,
+    /// When this run of the agent saw that first.
+    pub restored_seen: Option<Moment>,
     /// The last kept commit of the branch.
     pub mark: Option<CommitId>,
     /// What a person put in its place, until something was kept that descends from it.

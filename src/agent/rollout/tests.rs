@@ -187,6 +187,20 @@ fn what_was_replaced_by_hand_is_restored_where_that_is_wanted_and_possible() {
     assert_eq!(step(&answered, &restore), "rest");
     let blocked = Seen { blocked: Blocked::from([closure("kept")]), ..drifted };
     assert_eq!(step(&blocked, &restore), "rest");
+    // What failed for a reason that passes is tried again after its pause, and nothing else is.
+    let tried = |retry: bool, toplevel: &str, ended_at_s: i64| {
+        let ended = verdict(Outcome::Failed, retry);
+        let reason = Reason::LOCK_HELD;
+        let toplevel = Some(closure(toplevel));
+        let restored = Some(Verdict { reason, toplevel, ended_at_s, ..ended });
+        Seen { restored, ..answered.clone() }
+    };
+    let now = answered.now.unix_s;
+    assert_eq!(step(&tried(true, "kept", now - 4), &restore), "rest");
+    assert_eq!(step(&tried(true, "kept", now - 5), &restore), "begin 2");
+    assert_eq!(step(&tried(false, "kept", now - 5), &restore), "rest");
+    assert_eq!(step(&tried(true, "older", now - 5), &restore), "rest");
+    assert_eq!(step(&tried(true, "kept", now - 5), &policy()), "rest");
 }
 
 #[test]

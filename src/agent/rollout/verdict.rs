@@ -1,6 +1,7 @@
 //! What the end of a deployment means for the same commit, as long as it is the tip: PURE.
 
 use crate::agent::policy::{Policy, pace};
+use crate::agent::rollout::seen::Moment;
 use crate::agent::rollout::{Seen, Under, verify};
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Outcome};
@@ -83,7 +84,7 @@ pub fn again(verdict: &Verdict, seen: &Seen, policy: &Policy) -> Again {
         Outcome::Blocked => Again::Now,
         Outcome::Reverted if !verdict.retry => Again::Now,
         Outcome::Reverted | Outcome::Failed | Outcome::Interrupted if verdict.retry => {
-            paused(verdict, seen)
+            paused(verdict, seen.verdict_seen, seen)
         }
         // Whose signature counts has changed: the answer may be another one.
         Outcome::Failed if was_refused_under_other_keys(verdict, seen) => Again::Now,
@@ -121,10 +122,12 @@ fn was_refused_under_other_keys(verdict: &Verdict, seen: &Seen) -> bool {
         && verdict.under.as_ref().is_some_and(|under| under.keys != seen.world.keys)
 }
 
-fn paused(verdict: &Verdict, seen: &Seen) -> Again {
+/// Says when what ended so and is tried again by itself is tried again; `first_seen` is when this run
+/// of the agent saw the end.
+pub fn paused(verdict: &Verdict, first_seen: Option<Moment>, seen: &Seen) -> Again {
     let pause = pace::retry_pause(&verdict.reason, verdict.outcome, verdict.attempts);
     let pause = pause.as_secs() as i64;
-    let (now, since) = (seen.now, seen.verdict_seen.unwrap_or(seen.now));
+    let (now, since) = (seen.now, first_seen.unwrap_or(seen.now));
     let before = since.unix_s.saturating_sub(verdict.ended_at_s);
     let passed = now.boottime_ms.saturating_sub(since.boottime_ms) / 1000;
     let passed = i64::try_from(passed).unwrap_or(i64::MAX);

@@ -11,6 +11,7 @@ use autodeploy_testhost::infra::Infra;
 use autodeploy_testhost::package;
 use autodeploy_testhost::wait::wait_until;
 use autodeploy_testhost::world::World;
+use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -39,15 +40,20 @@ fn kept(world: &World, motd: &str) -> Result<(String, String)> {
     Ok((commit, kept["summary"]["toplevel"].as_str().unwrap_or_default().to_owned()))
 }
 
-/// Keeps a commit, and goes back to the first system as an operator would, past autodeploy.
-fn replaced_by_hand(label: &str, drift: Option<&str>) -> Result<(World, String, String)> {
-    let world = with_window(label, ("8s", "2s"), |infra| match drift {
+/// A machine with this `activation.drift`.
+fn following_with_drift(label: &str, drift: Option<&str>) -> Result<World> {
+    with_window(label, ("8s", "2s"), |infra| match drift {
         Some(drift) => {
             let config = infra.default_config(Scheme::Http.url(), "8s", "2s");
             infra.config(&format!("{config}\n[activation]\ndrift = \"{drift}\"\n"))
         }
         None => Ok(()),
-    })?;
+    })
+}
+
+/// Keeps a commit, and goes back to the first system as an operator would, past autodeploy.
+fn replaced_by_hand(label: &str, drift: Option<&str>) -> Result<(World, String, String)> {
+    let world = following_with_drift(label, drift)?;
     let (commit, toplevel) = kept(&world, "one")?;
     world.host.set_profile(&world.first_toplevel)?;
     let output = world.host.switch(&world.first_toplevel, "switch")?;
@@ -110,6 +116,28 @@ fn drift_that_is_restored_is_brought_back_at_once() -> Result<()> {
     assert!(newest["commit"].is_null(), "{newest:#}");
     assert!(world.host.status()?["drift"].is_null());
     Ok(())
+}
+
+/// A switch has set the profile and runs the new system long before it has started all units and
+/// lets go of the lock.
+#[test]
+fn a_restore_that_meets_a_switch_by_hand_waits_for_its_end() -> Result<()> {
+    let world = following_with_drift("drift-locked", Some("restore"))?;
+    let (_, toplevel) = kept(&world, "one")?;
+    let hold = "flock /run/nixos/switch-to-configuration.lock sleep infinity";
+    world.host.sh(&format!("systemd-run --unit=hold -- {hold}"))?;
+    world.host.set_profile(&world.first_toplevel)?;
+    world.host.sh(&format!("ln -sfn {} /run/current-system", world.first_toplevel))?;
+    let ended = |end: &str| -> Result<bool> {
+        let newest = &world.host.deployments()?[0];
+        Ok(newest["commit"].is_null()
+            && newest["outcome"].is_string()
+            && end_of(&json!({ "summary": newest })) == end)
+    };
+    wait_until("the collision", SOON, || ended("failed/lock-held"))?;
+    world.host.sh("systemctl stop hold.service")?;
+    wait_until("the kept system to be back", SOON, || ended("kept/healthy"))?;
+    world.assert_settled_on(&toplevel)
 }
 
 #[test]

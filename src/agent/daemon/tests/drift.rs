@@ -3,7 +3,9 @@
 use super::*;
 use crate::agent::host::fake::closure;
 use crate::config::settings::Drift;
+use crate::model::deployment::Outcome;
 use crate::model::event::EventKind;
+use crate::model::failure::Reason;
 
 /// Keeps commit `a`, switches to something else by hand, and goes on under this policy.
 fn by_hand(drift: Drift, script: impl AsyncFnOnce(Person, Shared)) -> Shared {
@@ -60,6 +62,18 @@ fn restore_brings_the_kept_closure_back_once() {
         seconds(60).await;
     });
     assert_eq!(outcomes(&machine), ["a kept healthy", "- kept healthy"]);
+}
+
+#[test]
+fn a_restore_that_meets_the_switch_by_hand_is_tried_again_until_that_has_ended() {
+    let machine = by_hand(Drift::Restore, async |_, machine| {
+        let held = (Outcome::Failed, Reason::LOCK_HELD, true);
+        machine.borrow_mut().activator.ends = vec![held.clone(), held];
+        until(&machine, |m| m.running == closure("one") && m.profile == Some(closure("one"))).await;
+        seconds(600).await;
+    });
+    let (held, back) = ("- failed lock-held", "- kept healthy");
+    assert_eq!(outcomes(&machine), ["a kept healthy", held, held, back]);
 }
 
 #[test]
