@@ -376,7 +376,14 @@ impl<H: Host> Stage<'_, H> {
         }
         self.make_default(&new)?;
         self.host.sync()?;
-        Ok(generation)
+        // The boot default has to be a generation, or a garbage collection could take it.
+        match self.host.look(&self.trial).profile {
+            Some(now) if now.toplevel != new => {
+                bail!("somebody set the profile to `{}` meanwhile", now.toplevel)
+            }
+            // A profile that cannot be read is believed.
+            Some(_) | None => Ok(generation),
+        }
     }
 
     fn unkeep(&mut self) -> Result<()> {

@@ -165,6 +165,14 @@ fn failing_to_keep(fault: Fault) {
 }
 
 #[test]
+fn a_profile_that_somebody_sets_while_a_system_is_kept_is_set_again() {
+    let by_hand = |fake: &mut Fake| fake.current = 41;
+    let chain = "requested baseline switching watching keeping keeping ended";
+    let fake = check(|fake| fake.while_keeping = Some(by_hand), &format!("kept healthy: {chain}"));
+    settled(&fake, 'b');
+}
+
+#[test]
 fn what_cannot_be_made_the_default_is_undone_and_reverted() {
     failing_to_keep(Fault::SetProfile);
     failing_to_keep(Fault::BootNew);

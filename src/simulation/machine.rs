@@ -360,6 +360,9 @@ impl Machine {
     /// `nix-collect-garbage -d`: deletes what nothing holds.
     pub fn collect_garbage(&mut self) {
         let current = self.profile.now;
+        // The deleted links and the profile's own lie in one directory: the file system writes what
+        // was done to it in that order.
+        self.profile.sync();
         self.generations.retain(|number, _| *number == current);
         let mut held: BTreeSet<_> = self.agent_roots.values().cloned().collect();
         held.extend(self.roots.iter().cloned());

@@ -120,6 +120,8 @@ pub struct Fake {
     pub refusal: Option<(Failure, bool)>,
     /// Somebody else switches when the window opens.
     pub intruder: Option<StorePath>,
+    /// What happens once while the boot loader is written for the new system.
+    pub while_keeping: Option<fn(&mut Fake)>,
     /// The process is gone after this many effects.
     pub cut_after: Option<usize>,
     /// Effects so far.
@@ -162,6 +164,7 @@ impl Default for Fake {
             stopping: false,
             refusal: None,
             intruder: None,
+            while_keeping: None,
             cut_after: None,
             effects: 0,
             told: Vec::new(),
@@ -398,6 +401,10 @@ impl Host for Fake {
             Action::Boot if new && self.faults.contains(&Fault::BootNew) => SwitchEnd::Code(1),
             Action::Boot => SwitchEnd::Code(0),
         };
+        if let Some(happens) = self.while_keeping.take_if(|_| new && switch.action == Action::Boot)
+        {
+            happens(self);
+        }
         // Half done: units are stopped, nothing else is changed.
         self.changed();
         match (switch.action, end.activated()) {
