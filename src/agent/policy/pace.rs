@@ -20,6 +20,10 @@ pub const IDLE_LOOK: Duration = Duration::from_secs(5);
 /// do not ask together.
 const FIRST_POLL: Duration = Duration::from_secs(10);
 
+/// The first poll that fails is followed by the next after this time, or the interval if that is
+/// shorter: after a boot the network may be there a moment later than we are.
+const FIRST_FAILURE: Duration = Duration::from_secs(60);
+
 /// A failing poll is never further apart than this, unless the interval itself is.
 const LONGEST_POLL_PAUSE: Duration = Duration::from_secs(15 * 60);
 
@@ -74,7 +78,8 @@ pub fn next_poll(polls: &Polls, urgency: Urgency, start: Start, interval: Durati
         Urgency::Usual if polls.failures == 0 => jittered(interval, polls.jitter),
         Urgency::Usual => {
             let longest = LONGEST_POLL_PAUSE.max(interval);
-            jittered(doubled(interval, polls.failures, longest), polls.jitter).max(asked)
+            let first = FIRST_FAILURE.min(interval);
+            jittered(doubled(first, polls.failures, longest), polls.jitter).max(asked)
         }
     };
     last.saturating_add(pause.as_millis() as u64)
@@ -138,6 +143,10 @@ mod tests {
         check(polls(4), Urgency::Usual, 580);
         check(polls(5), Urgency::Usual, 1000);
         check(polls(4_000_000), Urgency::Usual, 1000);
+        let hourly = |failures| {
+            next_poll(&polls(failures), Urgency::Usual, Start::Restart, 60 * MINUTE) / 1000 - 100
+        };
+        assert_eq!([1, 2, 7, 9].map(hourly), [60, 120, 3600, 3600]);
     }
 
     #[test]

@@ -227,7 +227,9 @@ fn run_now_waits_for_the_verdict_and_exits_honestly() -> Result<()> {
     })?;
     let host = &world.host;
     let run_now = || host.run("autodeployctl run-now");
-    wait_until("the first poll", SOON, || Ok(!host.status()?["remote"]["tip"].is_null()))?;
+    // One that comes before the network is up is tried again a minute later.
+    let first_polls = Duration::from_secs(100);
+    wait_until("a good poll", first_polls, || Ok(!host.status()?["remote"]["tip"].is_null()))?;
     wait_until("idle", SOON, || Ok(host.status()?["phase"] == "idle"))?;
     assert_eq!(run_now()?.code(), 0, "nothing to do is no failure");
 
