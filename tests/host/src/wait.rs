@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+/// The shortest and the longest pause between two questions.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
+
 /// Asks again and again until the answer is there or the limit is over.
 ///
 /// An error of the question counts as "not yet"; the last one is told when the limit is over.
@@ -19,6 +22,7 @@ pub fn wait_for<T>(
     let deadline = Instant::now() + limit;
     let mut last;
     loop {
+        let asked = Instant::now();
         match question() {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => last = None,
@@ -27,7 +31,9 @@ pub fn wait_for<T>(
         if Instant::now() >= deadline {
             break;
         }
-        thread::sleep(Duration::from_millis(30));
+        // Most questions start programs, and four cases ask at once: what is asked about has to get
+        // on meanwhile.
+        thread::sleep((2 * asked.elapsed()).clamp(PAUSES.0, PAUSES.1));
     }
     match last {
         Some(error) => bail!("waited {limit:?} for {what}: {error:#}"),
