@@ -25,6 +25,20 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
+/// Tells whether a text matches one pattern of a comma-separated list, and none that begins with
+/// `!`, wherever that stands.
+pub fn is_in_list(list: &str, text: &str) -> bool {
+    let mut found = false;
+    for pattern in list.split(',') {
+        match pattern.strip_prefix('!') {
+            Some(pattern) if matches(pattern.as_bytes(), text.as_bytes()) => return false,
+            Some(_) => {}
+            None => found |= matches(pattern.as_bytes(), text.as_bytes()),
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +46,23 @@ mod tests {
     #[track_caller]
     fn check(pattern: &str, text: &str, expected: bool) {
         assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+    }
+
+    #[test]
+    fn lists_match_as_in_openssh() {
+        let check = |text: &str, list: &str, expected: bool| {
+            assert_eq!(is_in_list(list, text), expected, "{text} in {list}");
+        };
+        check("git", "git", true);
+        check("git", "file,git", true);
+        check("git", "g?t", true);
+        check("git", "*", true);
+        check("git", "*,!git", false);
+        check("git", "!git,*", false);
+        check("git", "!file", false);
+        check("git", "", false);
+        check("git", "gi", false);
+        check("", "*", true);
     }
 
     #[test]

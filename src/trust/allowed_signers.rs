@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use ssh_key::PublicKey;
 use ssh_key::public::KeyData;
 
-use crate::model::pattern::matches;
+use crate::model::pattern::is_in_list;
 use crate::model::text::escaped;
 use crate::trust::refusal::Unusable;
 use crate::trust::{LONGEST_TEXT, times};
@@ -210,28 +210,15 @@ fn quoted<'a>(text: &'a str, name: &str) -> Result<(String, &'a str), String> {
 impl Allowed {
     /// Tells whether the line is for something that is signed in this namespace.
     pub fn is_for(&self, namespace: &str) -> bool {
-        self.namespaces.as_ref().is_none_or(|list| is_in_list(namespace, list))
+        self.namespaces.as_ref().is_none_or(|list| is_in_list(list, namespace))
     }
 
     /// Returns the first principal that the list itself lets through, escaped: that is the one that
     /// Git asks ssh-keygen about.
     pub fn principal(&self) -> Option<String> {
-        let good = self.principals.split(',').find(|one| is_in_list(one, &self.principals));
+        let good = self.principals.split(',').find(|one| is_in_list(&self.principals, one));
         good.map(|one| escaped(one, LONGEST_TEXT))
     }
-}
-
-/// Tells whether a text matches one pattern of a list, and none that begins with `!`.
-fn is_in_list(text: &str, list: &str) -> bool {
-    let mut found = false;
-    for pattern in list.split(',') {
-        match pattern.strip_prefix('!') {
-            Some(pattern) if matches(pattern.as_bytes(), text.as_bytes()) => return false,
-            Some(_) => {}
-            None => found |= matches(pattern.as_bytes(), text.as_bytes()),
-        }
-    }
-    found
 }
 
 #[cfg(test)]

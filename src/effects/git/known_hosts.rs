@@ -8,7 +8,7 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 
-use crate::model::pattern::matches;
+use crate::model::pattern::is_in_list;
 
 /// What is said of a key that a host presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,15 +104,8 @@ fn names(list: &str, name: &str) -> bool {
     if let Some(rest) = list.strip_prefix("|1|") {
         return rest.split_once('|').is_some_and(|(salt, hash)| is_hash_of(salt, hash, name));
     }
-    let mut named = false;
-    for pattern in list.split(',') {
-        match pattern.strip_prefix('!') {
-            Some(pattern) if matches(pattern.as_bytes(), name.as_bytes()) => return false,
-            Some(_) => (),
-            None => named |= matches(pattern.to_ascii_lowercase().as_bytes(), name.as_bytes()),
-        }
-    }
-    named
+    // As OpenSSH does it: in names of hosts upper and lower case are the same.
+    is_in_list(&list.to_ascii_lowercase(), name)
 }
 
 /// HMAC-SHA1 of the name, keyed with the salt.
@@ -166,6 +159,8 @@ mod tests {
         check(&line("*.example,10.0.0.?"), "10.0.0.7", 22, Verdict::Known);
         check(&line("*.example,10.0.0.?"), "10.0.0.77", 22, Verdict::Unknown);
         check(&line("*.example,!git.example"), "git.example", 22, Verdict::Unknown);
+        check(&line("*.Example,!Git.Example"), "git.example", 22, Verdict::Unknown);
+        check(&line("*.Example,!Git.Example"), "web.example", 22, Verdict::Known);
         check(&line("*a*a*a*b"), &"a".repeat(60), 22, Verdict::Unknown);
     }
 
