@@ -99,4 +99,4 @@ fuzz: requirements
 audit:
 	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is missing: cargo install --locked cargo-deny'; exit 1; }
 	$(CARGO) deny check
-	$(CARGO) deny --manifest-path ./fuzz/Cargo.toml check --config $(CURDIR)/deny.toml advisories
+	$(CARGO) deny --manifest-path ./fuzz/Cargo.toml --config $(CURDIR)/deny.toml check advisories
