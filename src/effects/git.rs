@@ -12,6 +12,7 @@
 
 mod answer;
 mod ask;
+mod at_once;
 mod child;
 mod clone;
 mod fetch;

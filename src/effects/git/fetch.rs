@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use crate::effects::files;
 use crate::effects::git::known_hosts::{self, HostKeys, Verdict};
-use crate::effects::git::{answer, clone, local, says};
+use crate::effects::git::{answer, at_once, clone, local, says};
 use crate::effects::process::memory;
 use crate::effects::remote::Remote;
 use crate::effects::remote::address::{self, Place, Scheme};
@@ -169,6 +169,8 @@ impl<'a> Way<'a> {
             .follow_redirects(RemoteRedirect::None);
         let wanted = format!("refs/heads/{}", self.remote.branch);
         let mut remote = own.remote_anonymous(&self.remote.url)?;
+        let seen = Arc::clone(&arriving);
+        at_once::send(move || seen.over.load(Ordering::Relaxed));
         let fetched = remote.fetch(&[&wanted], Some(&mut options), None);
         arriving.over.store(true, Ordering::Relaxed);
         fetched?;
