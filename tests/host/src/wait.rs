@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// The shortest and the longest pause between two questions.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(300));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
 
 /// Asks again and again until the answer is there or the limit is over.
 ///
@@ -33,7 +33,7 @@ pub fn wait_for<T>(
         }
         // Most questions start programs, and four cases ask at once: what is asked about has to get
         // on meanwhile.
-        thread::sleep((2 * asked.elapsed()).clamp(PAUSES.0, PAUSES.1));
+        thread::sleep((4 * asked.elapsed()).clamp(PAUSES.0, PAUSES.1));
     }
     match last {
         Some(error) => bail!("waited {limit:?} for {what}: {error:#}"),
