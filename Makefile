@@ -87,7 +87,7 @@ MUTANTS ?= 0/1
 mutants:
 	@command -v cargo-mutants >/dev/null || { echo 'cargo-mutants is missing: cargo install --locked cargo-mutants'; exit 1; }
 	mkdir -p target/mutants/$(subst /,-of-,$(MUTANTS))
-	$(CARGO) mutants --shard $(MUTANTS) --jobs 1 --output target/mutants/$(subst /,-of-,$(MUTANTS))
+	$(CARGO) mutants --gitignore true --shard $(MUTANTS) --jobs 1 --output target/mutants/$(subst /,-of-,$(MUTANTS))
 
 # With the stable toolchain; FUZZ='record control' is two targets, FUZZ_SECONDS is processor time.
 FUZZ_SECONDS ?= 60
