@@ -10,6 +10,7 @@ use super::*;
 use crate::config::settings::Severity;
 use crate::handover::report::CheckState::{self, Green, Pending, Red};
 
+mod ends;
 mod recovery;
 
 pub(super) const fn s(seconds: u64) -> Duration {

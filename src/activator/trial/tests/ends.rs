@@ -1,0 +1,53 @@
+//! What an end says, and when a closure that is not to blame is given up all the same.
+
+use super::policy;
+use crate::activator::trial::Policy;
+use crate::activator::trial::ending::{
+    kept, not_quite_kept, runs_already, shut_down_after_boot, staged, struck,
+};
+use crate::activator::trial::phase::{End, Mark};
+use crate::model::failure::{Failure, Reason};
+
+#[test]
+fn an_end_that_made_a_generation_names_it() {
+    for end in [kept(7), runs_already(7), staged(7)] {
+        assert_eq!(end.generation, Some(7), "{end:?}");
+        assert!(end.failure.message.contains("generation 7"), "{end:?}");
+    }
+}
+
+/// Three interruptions that the environment is blamed for are forgiven, and no fourth.
+#[test]
+fn the_environment_is_blamed_three_times() {
+    let ends = |end: fn(&Policy) -> End| {
+        [0, 2, 3, 4].map(|acquittals| {
+            let end = end(&Policy { acquittals, ..policy() });
+            (end.retry, end.mark)
+        })
+    };
+    let expected = [
+        (true, Mark::Acquitted),
+        (true, Mark::Acquitted),
+        (false, Mark::Refused),
+        (false, Mark::Refused),
+    ];
+    assert_eq!(ends(not_quite_kept), expected);
+    assert_eq!(ends(shut_down_after_boot), expected);
+}
+
+#[test]
+fn what_is_given_up_says_how_it_is_tried_again() {
+    let given_up = shut_down_after_boot(&Policy { acquittals: 3, ..policy() });
+    assert!(given_up.failure.hint.unwrap().contains("autodeployctl unblock"));
+    let forgiven = shut_down_after_boot(&policy());
+    assert!(forgiven.failure.hint.unwrap().contains("by itself"));
+}
+
+#[test]
+fn the_second_interruption_says_that_it_is_not_the_first() {
+    let gone = || Failure::new(Reason::POWER_CUT, "the machine was reset");
+    let first = struck(gone(), &policy());
+    assert_eq!(first.failure.message, "the machine was reset");
+    let second = struck(gone(), &Policy { strikes: 1, ..policy() });
+    assert_eq!(second.failure.message, "the machine was reset; it was not the first time");
+}
