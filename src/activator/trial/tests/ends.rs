@@ -5,7 +5,7 @@ use crate::activator::trial::Policy;
 use crate::activator::trial::ending::{
     kept, not_quite_kept, runs_already, shut_down_after_boot, staged, struck,
 };
-use crate::activator::trial::phase::{End, Mark};
+use crate::activator::trial::phase::{End, Mark, Phase};
 use crate::model::failure::{Failure, Reason};
 
 #[test]
@@ -50,4 +50,11 @@ fn the_second_interruption_says_that_it_is_not_the_first() {
     assert_eq!(first.failure.message, "the machine was reset");
     let second = struck(gone(), &Policy { strikes: 1, ..policy() });
     assert_eq!(second.failure.message, "the machine was reset; it was not the first time");
+}
+
+/// The first try needs no number.
+#[test]
+fn a_phase_says_which_try_it_is_from_the_second_on() {
+    let said = |tries| Phase::Keeping { tries }.message();
+    assert_eq!([0, 1, 2].map(said), ["", "try 2", "try 3"]);
 }
