@@ -1,6 +1,6 @@
 //! What an end says, and when a closure that is not to blame is given up all the same.
 
-use super::policy;
+use super::{Verdict, policy, reverting};
 use crate::activator::trial::Policy;
 use crate::activator::trial::ending::{
     kept, not_quite_kept, runs_already, shut_down_after_boot, staged, struck,
@@ -57,4 +57,7 @@ fn the_second_interruption_says_that_it_is_not_the_first() {
 fn a_phase_says_which_try_it_is_from_the_second_on() {
     let said = |tries| Phase::Keeping { tries }.message();
     assert_eq!([0, 1, 2].map(said), ["", "try 2", "try 3"]);
+    let back = |tries| reverting(Verdict::Unhealthy, tries).message();
+    assert!(!back(0).contains("try"), "{}", back(0));
+    assert!(back(1).ends_with(", try 2"), "{}", back(1));
 }

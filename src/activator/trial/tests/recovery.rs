@@ -42,6 +42,29 @@ fn a_process_that_was_ended_goes_back_or_finishes() {
 }
 
 #[test]
+fn what_was_being_armed_disarmed_or_staged_goes_on_or_back() {
+    use System::{New, Old};
+    let disarming = || Phase::Disarming { tries: 0, end: ending::superseded() };
+    let staging = || Phase::Staging { tries: 0 };
+    for (rebooted, system) in [(false, Old), (false, New), (true, Old)] {
+        recovered(
+            disarming(),
+            rebooted,
+            system,
+            "disarming 1 then superseded newer-commit retry=false None",
+        );
+    }
+    let back = "reverting 0 Interrupted power-cut rebooted=false";
+    recovered(disarming(), true, New, back);
+    recovered(Phase::Arming { tries: 0 }, false, Old, "arming 1");
+    recovered(Phase::Arming { tries: 0 }, true, Old, "interrupted power-cut retry=true Strike");
+    recovered(Phase::Arming { tries: 0 }, true, New, back);
+    recovered(staging(), false, Old, "staging 1");
+    recovered(staging(), true, New, "staging 1");
+    recovered(staging(), true, Old, "unkeeping 0 then interrupted power-cut retry=true None");
+}
+
+#[test]
 fn after_a_reset_the_old_system_runs_and_nothing_is_switched() {
     use System::{New, Old, Other};
     let struck = "interrupted power-cut retry=true Strike";
