@@ -62,6 +62,30 @@ fn what_was_being_armed_disarmed_or_staged_goes_on_or_back() {
     recovered(staging(), false, Old, "staging 1");
     recovered(staging(), true, New, "staging 1");
     recovered(staging(), true, Old, "unkeeping 0 then interrupted power-cut retry=true None");
+    // Three processes that were ended are enough.
+    recovered(Phase::Arming { tries: 2 }, false, Old, "failed too-many-attempts retry=true None");
+    recovered(
+        Phase::Staging { tries: 2 },
+        false,
+        Old,
+        "unkeeping 0 then failed bootloader retry=true None",
+    );
+    let disarming = Phase::Disarming { tries: 2, end: ending::superseded() };
+    recovered(disarming, false, Old, "superseded newer-commit retry=false None");
+}
+
+#[test]
+fn a_reset_that_does_not_bring_the_old_system_back_while_it_is_looked_at_is_the_last_resort() {
+    let broken = "revert-failed old-system-broken retry=false Refused";
+    let after = |rebooted| Phase::Rechecking {
+        cause: cause(Verdict::Unhealthy, &[]),
+        since: s(0),
+        rebooted,
+        tries: 0,
+    };
+    for rebooted in [false, true] {
+        recovered(after(rebooted), true, System::New, broken);
+    }
 }
 
 #[test]
