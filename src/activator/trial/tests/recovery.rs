@@ -30,6 +30,13 @@ fn a_process_that_was_ended_goes_back_or_finishes() {
     );
     recovered(reverting(Verdict::Unhealthy, 2), false, New, "rebooting 0");
     recovered(rechecking(&[]), false, Old, "rechecking 1 rebooted=false");
+    let third = Phase::Rechecking {
+        cause: cause(Verdict::Unhealthy, &[]),
+        since: s(0),
+        rebooted: false,
+        tries: 2,
+    };
+    recovered(third, false, Old, "reverted unhealthy retry=false Refused");
     // Nobody knows whether the wish was heard: it is made again.
     let asked =
         Phase::Rebooting { cause: cause(Verdict::Unhealthy, &[]), tries: 1, asked: Some(s(6)) };
