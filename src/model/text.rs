@@ -57,7 +57,11 @@ fn cut(text: &str, limit: usize, keeps: impl Fn(char) -> bool) -> String {
             false => shown.extend(c.escape_unicode()),
         }
     }
-    shown
+    // What ended an address before, a form feed say, is written out by now and ends none.
+    match without_passwords(&shown) {
+        Cow::Borrowed(_) => shown,
+        Cow::Owned(shown) => shown,
+    }
 }
 
 /// Tells whether a text is one line that can be shown as it is.
@@ -128,6 +132,7 @@ mod tests {
             ("https://a:b@c@h", "https://…@h"),
             ("https://h/a@b me@h", "https://h/a@b me@h"),
             ("://@", "://…@"),
+            ("https://me:wo\u{c}rd@h/x", "https://…@h/x"),
         ] {
             assert_eq!(escaped(text, 80), shown);
             assert_eq!(escaped_lines(text, 80), shown);
