@@ -62,7 +62,10 @@ mod tests {
         check("git", "!file", false);
         check("git", "", false);
         check("git", "gi", false);
+        check("git", "g*t*", true);
+        check("gitgit", "*git", true);
         check("", "*", true);
+        check("aaaaaaaaaaaaaaaaaaaaaaaab", "*a*a*a*a*a*a*c", false);
     }
 
     #[test]
