@@ -25,6 +25,7 @@ use crate::model::failure::{Failure, Reason};
 use crate::model::store_path::StorePath;
 use crate::model::text::escaped_lines;
 
+mod defaults;
 mod finish;
 
 /// How long somebody else may hold the lock of `switch-to-configuration` before a try to keep or
@@ -59,7 +60,8 @@ fn about(trial: &Trial) -> About<'_> {
 }
 
 fn look_at_the_loader<H: Host>(host: &mut H, record: &Record) -> Loader {
-    let default = host.boot_default().map(|path| report::boot_default(record, path));
+    let profile = host.generation().map(|profile| profile.toplevel);
+    let default = host.boot_default().map(|path| report::boot_default(record, path, profile));
     Loader { default, never_once: host.why_never_once() }
 }
 
@@ -178,6 +180,7 @@ impl<H: Host> Stage<'_, H> {
         let (boot_id, at) = (self.host.boot_id(), self.host.wall());
         self.trial.enter(next, &boot_id, &at);
         if let Phase::Ended(end) = self.trial.phase.clone() {
+            self.default_in_passing(&end);
             return self.finish(&end, &at);
         }
         if let Err(error) = self.save() {
@@ -279,6 +282,12 @@ impl<H: Host> Stage<'_, H> {
         if matches!(proved, Proved::RunsAndIsKept { .. }) {
             return proved;
         }
+        if let Err(error) = self.default_is_what_runs() {
+            let message = format!("a power cut would not bring back what runs: {error:#}");
+            let failure = Failure::new(Reason::NO_WAY_BACK, message)
+                .hint("`/run/current-system/bin/switch-to-configuration boot`");
+            return Proved::Refused { failure, retry: true };
+        }
         match self.host.root(&self.trial) {
             Ok(()) => proved,
             Err(error) => Proved::Refused {
@@ -364,48 +373,6 @@ impl<H: Host> Stage<'_, H> {
     fn running(&mut self) -> System {
         let look = self.host.look(&self.trial);
         self.system(&look)
-    }
-
-    fn keep(&mut self) -> Result<u64> {
-        let profile = self.profile()?;
-        let new = self.trial.request.toplevel.clone();
-        let generation = self.host.set_profile(&profile.path, &new)?;
-        if self.trial.way == Way::Boot {
-            // Its own generation is its entry from here on.
-            self.host.disarm(&new)?;
-        }
-        self.make_default(&new)?;
-        self.host.sync()?;
-        // The boot default has to be a generation, or a garbage collection could take it.
-        match self.host.look(&self.trial).profile {
-            Some(now) if now.toplevel != new => {
-                bail!("somebody set the profile to `{}` meanwhile", now.toplevel)
-            }
-            // A profile that cannot be read is believed.
-            Some(_) | None => Ok(generation),
-        }
-    }
-
-    fn unkeep(&mut self) -> Result<()> {
-        let profile = self.profile()?;
-        self.host.return_profile(&profile)?;
-        self.make_default(&profile.old.toplevel)?;
-        self.host.sync()
-    }
-
-    /// Writes the boot loader's default, and reads it back.
-    fn make_default(&mut self, toplevel: &StorePath) -> Result<()> {
-        let end = self.switch_patiently(toplevel.clone(), Action::Boot);
-        if end != SwitchEnd::Code(0) {
-            bail!("`{toplevel}/bin/switch-to-configuration boot`: {}", end.words());
-        }
-        match self.host.boot_default() {
-            Some(default) if default != *toplevel => {
-                bail!("the boot loader still starts `{default}`")
-            }
-            // A loader that cannot be read is believed.
-            Some(_) | None => Ok(()),
-        }
     }
 
     fn switch_patiently(&mut self, toplevel: StorePath, action: Action) -> SwitchEnd {

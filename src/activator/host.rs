@@ -119,6 +119,8 @@ pub trait Host {
 
     /// Looks at what may change under us.
     fn look(&mut self, trial: &Trial) -> Look;
+    /// Reads where the system profile leads; `None` if that cannot be told.
+    fn generation(&mut self) -> Option<Generation>;
     /// Reads what the boot loader starts; `None` if that cannot be told.
     fn boot_default(&mut self) -> Option<StorePath>;
     /// Says why this machine can arm no single boot; `None` if it can.
@@ -133,8 +135,9 @@ pub trait Host {
     /// # Errors
     /// Not all of them are rooted.
     fn root(&mut self, trial: &Trial) -> Result<()>;
-    /// Removes these roots.
-    fn unroot(&mut self);
+    /// Removes these roots, and roots what the boot loader alone leads to, if there is such a thing:
+    /// its files do not keep it from a garbage collection.
+    fn unroot(&mut self, loose: Option<&StorePath>);
     /// Waits until the machine has booted: a switch during boot waits for the boot, which may wait
     /// for us.
     fn await_boot(&mut self);

@@ -14,6 +14,14 @@ pub struct Loader {
     pub never_once: Option<String>,
 }
 
+impl Loader {
+    /// What it starts though the profile leads elsewhere: its own files keep nothing in the store.
+    pub fn loose(&self) -> Option<&StorePath> {
+        let default = self.default.as_ref()?;
+        (default.profile.as_ref() != Some(&default.toplevel)).then_some(&default.toplevel)
+    }
+}
+
 /// Makes the report of a record.
 pub fn of(record: &Record, loader: &Loader) -> Report {
     Report {
@@ -53,15 +61,20 @@ fn trial(trial: &Trial) -> report::Trial {
     }
 }
 
-/// Gives the boot default its number, where the profile from before or the kept one has it.
-pub fn boot_default(record: &Record, toplevel: StorePath) -> BootDefault {
+/// Gives the boot default its number, where the profile from before or the kept one has it, and
+/// notes beside it where the `profile` leads.
+pub fn boot_default(
+    record: &Record,
+    toplevel: StorePath,
+    profile: Option<StorePath>,
+) -> BootDefault {
     let old = record.trial.as_ref().and_then(Trial::left);
     let kept = record.last_kept.as_ref();
     let generation = kept
         .filter(|kept| kept.toplevel == toplevel)
         .map(|kept| kept.generation)
         .or_else(|| old.filter(|old| old.toplevel == toplevel).map(|old| old.number));
-    BootDefault { toplevel, generation }
+    BootDefault { toplevel, generation, profile }
 }
 
 #[cfg(test)]
@@ -89,7 +102,7 @@ mod tests {
         trial.enter(Phase::Ended(ending::kept(7)), "boot-1", "now");
         let mut record = Record { trial: Some(trial), ..Record::default() };
         record.remember(&ending::kept(7), "now");
-        let default = Some(boot_default(&record, path('b')));
+        let default = Some(boot_default(&record, path('b'), Some(path('b'))));
         let never_once = Some("there is no loader".to_owned());
         let report = of(&record, &Loader { default, never_once });
         assert_eq!(report.never_once.unwrap(), "there is no loader");
@@ -104,7 +117,7 @@ mod tests {
         let mut trial = Trial::new(request(), "boot-1".to_owned(), "then".to_owned());
         trial.proof = Some(proof(Generation { number: 6, toplevel: path('a') }, path('a')));
         let record = Record { trial: Some(trial), ..Record::default() };
-        assert_eq!(boot_default(&record, path('a')).generation, Some(6));
-        assert_eq!(boot_default(&record, path('c')).generation, None);
+        assert_eq!(boot_default(&record, path('a'), None).generation, Some(6));
+        assert_eq!(boot_default(&record, path('c'), None).generation, None);
     }
 }

@@ -126,7 +126,7 @@ fn go_on(
         }
         (false, Some(request)) => begin(settings, config_now, (record, lock), request),
         (false, None) => {
-            profile::unroot(Path::new(real::ROOTS), real::ROOT_NAMES);
+            real::unroot(look_at_the_loader(paths, &record).loose());
             publish(paths, &record);
             Ok(())
         }
@@ -292,13 +292,17 @@ fn facts(settings: &Settings, request: &Request) -> Facts {
 
 /// A report that cannot be written is told: neither a trial nor its way back waits for it.
 fn publish(paths: &Paths, record: &Record) {
-    let default = bootloader::default().map(|path| report::boot_default(record, path));
-    let loader = Loader { default, never_once: bootloader::why_never_once() };
-    let report = report::of(record, &loader);
+    let report = report::of(record, &look_at_the_loader(paths, record));
     if let Err(error) = real::publish(&paths.report_dir, &report) {
         let message = format!("could not write the report: {error:#}");
         tell(EventKind::ActivatorFailed, About::default(), &message);
     }
+}
+
+fn look_at_the_loader(paths: &Paths, record: &Record) -> Loader {
+    let profile = profile::current(&paths.system_profile).ok().map(|profile| profile.toplevel);
+    let default = bootloader::default().map(|path| report::boot_default(record, path, profile));
+    Loader { default, never_once: bootloader::why_never_once() }
 }
 
 fn tell(kind: EventKind, about: About<'_>, message: &str) {

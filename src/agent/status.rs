@@ -82,9 +82,24 @@ fn boot_default(sight: &Sight<'_>) -> Option<Running> {
     let seen = sight.seen;
     let default = seen.world.report.as_ref()?.boot_default.as_ref()?;
     // Who moved the profile by hand moved the default too, or did not: nobody has looked since.
-    let moved = seen.world.profile.as_ref() != Some(&default.toplevel) && !seen.on_trial();
+    let stood = default.profile.as_ref().unwrap_or(&default.toplevel);
+    let moved = seen.world.profile.as_ref() != Some(stood) && !seen.on_trial();
     (!moved).then_some(())?;
     Some(system(&default.toplevel, default.generation, sight))
+}
+
+/// The next boot starts something else than what runs, and nobody wanted that.
+fn boots_another(sight: &Sight<'_>) -> Option<String> {
+    let world = &sight.seen.world;
+    let agreed = world.running.as_ref().filter(|runs| world.profile.as_ref() == Some(runs))?;
+    let default = boot_default(sight).filter(|default| default.toplevel != agreed.as_str())?;
+    (!sight.seen.on_trial()).then(|| {
+        format!(
+            "the next boot starts `{}`, and not what runs: \
+             `/run/current-system/bin/switch-to-configuration boot` makes that the default again",
+            default.toplevel
+        )
+    })
 }
 
 fn system(toplevel: &StorePath, generation: Option<u64>, sight: &Sight<'_>) -> Running {
@@ -144,6 +159,7 @@ fn warnings(sight: &Sight<'_>) -> Vec<String> {
     warnings.extend(seen.world.report.iter().flat_map(|report| report.warnings.clone()));
     warnings.extend(seen.world.report_error.clone());
     warnings.extend(sight.stale.iter().map(|stale| stale.message.clone()));
+    warnings.extend(boots_another(sight));
     warnings.extend(ancestry(sight));
     warnings.extend(by_hand::warnings(seen, sight.policy.drift));
     if sight.activator_unreachable {

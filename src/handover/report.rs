@@ -193,4 +193,8 @@ pub struct BootDefault {
     /// Its generation, where the profile has one that leads to it.
     #[serde(default)]
     pub generation: Option<u64>,
+    /// What the profile led to when this was read. Who moves the profile moves the default as
+    /// well, or does not: this is believed for as long as the profile stands.
+    #[serde(default)]
+    pub profile: Option<StorePath>,
 }

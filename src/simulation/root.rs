@@ -240,6 +240,12 @@ impl Host for Root<'_> {
         }
     }
 
+    fn generation(&mut self) -> Option<Generation> {
+        let machine = self.machine();
+        let toplevel = machine.default_of_profile();
+        Some(Generation { number: machine.profile.now, toplevel })
+    }
+
     fn boot_default(&mut self) -> Option<StorePath> {
         Some(self.machine().loader.now.clone())
     }
@@ -322,8 +328,8 @@ impl Host for Root<'_> {
         Ok(())
     }
 
-    fn unroot(&mut self) {
-        self.machine().roots.clear();
+    fn unroot(&mut self, loose: Option<&StorePath>) {
+        self.machine().roots = loose.into_iter().cloned().collect();
         laws::is_held(&self.machine());
         self.change();
     }

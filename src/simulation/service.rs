@@ -110,7 +110,8 @@ impl Root<'_> {
     }
 
     fn show(&mut self, record: &Record) {
-        let default = report::boot_default(record, self.machine().loader.now.clone());
+        let profile = Some(self.machine().default_of_profile());
+        let default = report::boot_default(record, self.machine().loader.now.clone(), profile);
         let loader = report::Loader { default: Some(default), never_once: None };
         let report = report::of(record, &loader);
         self.machine().report = Some(std::rc::Rc::new(report));

@@ -29,8 +29,8 @@ const LONGEST_PAUSE_S: u64 = 30;
 /// Shows an end that was written, and perhaps not shown because the process was ended just then; or
 /// that the record knows of no trial, because it was set aside.
 pub fn show<H: Host>(host: &mut H, record: &Record) {
-    host.unroot();
     let loader = look_at_the_loader(host, record);
+    host.unroot(loader.loose());
     let report = report::of(record, &loader);
     publish(host, record.trial.as_ref(), &report);
     if let Some((trial, end)) = record.trial.as_ref().and_then(|trial| Some((trial, trial.end()?)))
@@ -44,8 +44,8 @@ impl<H: Host> Stage<'_, H> {
     pub(super) fn finish(&mut self, end: &End, at: &str) {
         self.record.trial = Some(self.trial.clone());
         self.record.remember(end, at);
-        let written = self.write(FIRST_WRITES);
         self.loader = look_at_the_loader(self.host, &self.record);
+        let written = self.write(FIRST_WRITES);
         let report = report::of(&self.record, &self.loader);
         publish(self.host, Some(&self.trial), &report);
         tell(self.host, &self.trial, end);
@@ -59,7 +59,7 @@ impl<H: Host> Stage<'_, H> {
         let save = &mut |host: &mut H| host.save(&record);
         let written = until_written(self.host, Some(&self.trial), tries, save);
         if written {
-            self.host.unroot();
+            self.host.unroot(self.loader.loose());
         }
         written
     }

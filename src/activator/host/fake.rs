@@ -106,6 +106,8 @@ pub struct Fake {
     pub to_new: VecDeque<SwitchEnd>,
     /// How the next switches to the old system end; then they end well.
     pub to_old: VecDeque<SwitchEnd>,
+    /// How often the boot loader of the old system cannot be written yet.
+    pub old_boots_fail: u32,
     /// Who aborted.
     pub aborted_by: Option<u32>,
     /// A newer commit is ready.
@@ -119,7 +121,7 @@ pub struct Fake {
     /// What the baseline refuses.
     pub refusal: Option<(Failure, bool)>,
     /// Somebody else switches when the window opens.
-    pub intruder: Option<StorePath>,
+    pub once_watched: Option<fn(&mut Fake)>,
     /// What happens once while the boot loader is written for the new system.
     pub while_keeping: Option<fn(&mut Fake)>,
     /// The process is gone after this many effects.
@@ -157,13 +159,14 @@ impl Default for Fake {
             killed_when: None,
             to_new: VecDeque::new(),
             to_old: VecDeque::new(),
+            old_boots_fail: 0,
             aborted_by: None,
             superseded: false,
             once_armed: None,
             reboots_itself: false,
             stopping: false,
             refusal: None,
-            intruder: None,
+            once_watched: None,
             while_keeping: None,
             cut_after: None,
             effects: 0,
@@ -347,6 +350,10 @@ impl Host for Fake {
         }
     }
 
+    fn generation(&mut self) -> Option<Generation> {
+        Some(self.profile())
+    }
+
     fn boot_default(&mut self) -> Option<StorePath> {
         Some(self.loader.clone())
     }
@@ -386,8 +393,8 @@ impl Host for Fake {
         Ok(())
     }
 
-    fn unroot(&mut self) {
-        self.roots.clear();
+    fn unroot(&mut self, loose: Option<&StorePath>) {
+        self.roots = loose.into_iter().cloned().collect();
         self.changed();
     }
 
@@ -399,6 +406,10 @@ impl Host for Fake {
         let end = match switch.action {
             Action::Test => ends.pop_front().unwrap_or(SwitchEnd::Code(0)),
             Action::Boot if new && self.faults.contains(&Fault::BootNew) => SwitchEnd::Code(1),
+            Action::Boot if !new && self.old_boots_fail > 0 => {
+                self.old_boots_fail -= 1;
+                SwitchEnd::Code(1)
+            }
             Action::Boot => SwitchEnd::Code(0),
         };
         if let Some(happens) = self.while_keeping.take_if(|_| new && switch.action == Action::Boot)
@@ -505,8 +516,8 @@ impl Host for Fake {
     fn watch(&mut self, trial: &Trial, side: Side) {
         let profiles = trial.proof.as_ref().map(|proof| proof.profiles.clone()).unwrap_or_default();
         self.watching = Some((side, self.now, profiles));
-        if let Some(intruder) = self.intruder.take() {
-            self.running = intruder;
+        if let Some(happens) = self.once_watched.take() {
+            happens(self);
         }
     }
 

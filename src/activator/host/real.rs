@@ -29,6 +29,7 @@ use crate::handover::answer::{self, Answer, Word};
 use crate::handover::report::{self, CheckState, Evidence, Report};
 use crate::handover::request::Request;
 use crate::model::event::EventKind;
+use crate::model::generation::Generation;
 use crate::model::store_path::StorePath;
 
 mod baseline;
@@ -40,10 +41,11 @@ pub const RUNNING: &str = "/run/current-system";
 /// What was booted.
 const BOOTED: &str = "/run/booted-system";
 /// Where the roots of a trial are.
-pub const ROOTS: &str = "/nix/var/nix/gcroots/autodeploy";
+const ROOTS: &str = "/nix/var/nix/gcroots/autodeploy";
 /// Their names.
-pub const ROOT_NAMES: &[&str] = &["old", "new", "activator"];
-
+const ROOT_NAMES: &[&str] = &["old", "new", "activator"];
+/// The root of what the boot loader alone leads to.
+const LOOSE: &str = "boot-default";
 /// The longest that one wait goes without showing the watchdog that we live.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long what asks Nix may take before the watchdog ends it: Nix waits for a garbage collection,
@@ -144,11 +146,15 @@ impl Host for Machine {
         let said = |word: Word| answer.as_ref().filter(|answer| answer.answer == word);
         Look {
             running: profile::store_path(Path::new(RUNNING)).ok(),
-            profile: profile::current(&self.paths().system_profile).ok(),
+            profile: self.generation(),
             aborted_by: said(Word::Abort).map(|answer| answer.uid),
             superseded: said(Word::Supersede).is_some(),
             stopping: self.is_stopping(),
         }
+    }
+
+    fn generation(&mut self) -> Option<Generation> {
+        profile::current(&self.paths().system_profile).ok()
     }
 
     fn boot_default(&mut self) -> Option<StorePath> {
@@ -193,8 +199,8 @@ impl Host for Machine {
         }
     }
 
-    fn unroot(&mut self) {
-        profile::unroot(Path::new(ROOTS), ROOT_NAMES);
+    fn unroot(&mut self, loose: Option<&StorePath>) {
+        unroot(loose);
     }
 
     fn await_boot(&mut self) {
@@ -348,6 +354,18 @@ pub fn publish(directory: &Path, report: &Report) -> Result<()> {
 }
 
 /// Collects the state of the checks before the switch.
+/// Removes the roots of a trial, as [`Host::unroot`]; without a trial as well.
+pub fn unroot(loose: Option<&StorePath>) {
+    let roots = Path::new(ROOTS);
+    match loose {
+        // What cannot be rooted now has the roots of its trial for longer.
+        Some(loose) if profile::root(roots, LOOSE, loose.as_path()).is_err() => return,
+        Some(_) => {}
+        None => profile::unroot(roots, &[LOOSE]),
+    }
+    profile::unroot(roots, ROOT_NAMES);
+}
+
 fn before(shared: Vec<(String, crate::config::settings::Check)>, prober: &Path) -> Before {
     let rounds: Vec<_> = shared
         .into_iter()

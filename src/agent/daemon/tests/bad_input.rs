@@ -1,9 +1,11 @@
 //! What bad input gets: a sentence, the old system, and a loop that goes on.
 
+use std::rc::Rc;
+
 use super::*;
 use crate::agent::host::fake::{Behaves, closure, commit};
 use crate::agent::policy::INTERRUPTIONS_ALLOWED;
-use crate::handover::report::Report;
+use crate::handover::report::{BootDefault, Report};
 use crate::model::deployment::Outcome;
 use crate::model::event::EventKind;
 use crate::model::failure::{Failure, Reason};
@@ -307,6 +309,32 @@ fn a_full_disk_holds_everything_back_and_loses_nothing() {
     assert_eq!(outcomes(&machine), ["a kept healthy"]);
     // What was evaluated before the disk was full was not evaluated again.
     assert_eq!(machine.borrow().evaluated.len(), 1);
+}
+
+#[test]
+fn a_next_boot_that_would_bring_something_else_is_warned_of_while_the_profile_stands() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    live(&machine, async |person, machine| {
+        until(&machine, |m| m.profile == Some(closure("one"))).await;
+        seconds(5).await;
+        let warned =
+            || person.status().warnings.iter().any(|one| one.contains("the next boot starts"));
+        assert!(!warned());
+        let profile = Some(closure("one"));
+        let default = BootDefault { toplevel: closure("two"), generation: None, profile };
+        {
+            let machine = &mut *machine.borrow_mut();
+            machine.activator.record.boot_default = Some(default);
+            machine.report = Some(Rc::new(machine.activator.record.clone()));
+        }
+        seconds(120).await;
+        assert!(warned(), "{:?}", person.status().warnings);
+        assert_eq!(person.status().boot_default.unwrap().toplevel, closure("two").to_string());
+        machine.borrow_mut().profile = Some(closure("three"));
+        seconds(120).await;
+        assert!(!warned() && person.status().boot_default.is_none());
+    });
 }
 
 #[test]

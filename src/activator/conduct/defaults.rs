@@ -1,0 +1,86 @@
+//! What the profile leads to, and what the boot loader starts.
+
+use anyhow::{Result, bail};
+
+use super::Stage;
+use crate::activator::host::{Action, Host};
+use crate::activator::trial::phase::{End, Way};
+use crate::activator::trial::switched::SwitchEnd;
+use crate::model::event::EventKind;
+use crate::model::failure::Reason;
+use crate::model::store_path::StorePath;
+
+impl<H: Host> Stage<'_, H> {
+    /// Makes the new system the default, and returns its generation.
+    pub(super) fn keep(&mut self) -> Result<u64> {
+        let profile = self.profile()?;
+        let new = self.trial.request.toplevel.clone();
+        let generation = self.host.set_profile(&profile.path, &new)?;
+        if self.trial.way == Way::Boot {
+            // Its own generation is its entry from here on.
+            self.host.disarm(&new)?;
+        }
+        self.make_default(&new)?;
+        self.host.sync()?;
+        // The boot default has to be a generation, or a garbage collection could take it.
+        match self.host.look(&self.trial).profile {
+            Some(now) if now.toplevel != new => {
+                bail!("somebody set the profile to `{}` meanwhile", now.toplevel)
+            }
+            // A profile that cannot be read is believed.
+            Some(_) | None => Ok(generation),
+        }
+    }
+
+    /// Makes the old system the default again.
+    pub(super) fn unkeep(&mut self) -> Result<()> {
+        let profile = self.profile()?;
+        self.host.return_profile(&profile)?;
+        self.make_default(&profile.old.toplevel)?;
+        self.host.sync()
+    }
+
+    /// Writes the boot loader's default, and reads it back.
+    pub(super) fn make_default(&mut self, toplevel: &StorePath) -> Result<()> {
+        let end = self.switch_patiently(toplevel.clone(), Action::Boot);
+        if end != SwitchEnd::Code(0) {
+            bail!("`{toplevel}/bin/switch-to-configuration boot`: {}", end.words());
+        }
+        match self.host.boot_default() {
+            Some(default) if default != *toplevel => {
+                bail!("the boot loader still starts `{default}`")
+            }
+            // A loader that cannot be read is believed.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Leads the loader back to what runs, where the profile leads there as well: a trial before
+    /// could not, or somebody moved the profile alone. What was prepared for the next boot has the
+    /// profile, and is left alone.
+    pub(super) fn default_is_what_runs(&mut self) -> Result<()> {
+        let look = self.host.look(&self.trial);
+        let agreed = look.profile.map(|profile| profile.toplevel).filter(|profile| {
+            let runs = look.running.as_ref() == Some(profile);
+            runs && !look.stopping
+        });
+        match (agreed, self.host.boot_default()) {
+            (Some(agreed), Some(default)) if default != agreed => {
+                self.make_default(&agreed)?;
+                self.host.sync()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same at the end of a trial, however it went: the last chance before a person has to.
+    pub(super) fn default_in_passing(&mut self, end: &End) {
+        if end.failure.reason == Reason::SOMEONE_ELSE_SWITCHED {
+            return;
+        }
+        if let Err(error) = self.default_is_what_runs() {
+            let message = format!("the next boot starts something else than what runs: {error:#}");
+            self.tell(EventKind::ActivatorFailed, &message);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the next boot starts, where a trial found or left it wrong.
+
+use super::*;
+use crate::model::generation::Generation;
+
+/// The loader starts what neither runs nor has the profile, as after a trial that could not undo.
+fn stands_apart(fake: &mut Fake) {
+    fake.loader = path('b');
+    fake.roots.insert(path('b'));
+}
+
+#[test]
+fn a_default_that_nothing_wants_is_led_back_before_the_switch() {
+    let fake = check(
+        |fake| {
+            stands_apart(fake);
+            // The end finds it led back, or the next line would be another one.
+            fake.to_new.push_back(SwitchEnd::Code(11));
+        },
+        "failed lock-held: requested baseline switching ended",
+    );
+    settled(&fake, 'a');
+    assert!(!fake.told.iter().any(|line| line.starts_with("activator-failed")), "{:?}", fake.told);
+}
+
+#[test]
+fn nothing_is_tried_while_the_next_boot_would_not_bring_what_runs() {
+    let fake = check(
+        |fake| {
+            stands_apart(fake);
+            fake.old_boots_fail = 9;
+        },
+        "failed no-way-back: requested baseline ended",
+    );
+    let end = record(&fake).trial.unwrap().end().unwrap().clone();
+    assert!(end.failure.message.starts_with("a power cut would not bring back what runs: "));
+    assert!(end.retry && end.failure.hint.unwrap().contains("switch-to-configuration boot"));
+    let line = "activator-failed: the next boot starts something else than what runs: ";
+    assert!(fake.told.iter().any(|told| told.starts_with(line)), "{:?}", fake.told);
+    assert_eq!((fake.running, fake.loader), (path('a'), path('b')));
+}
+
+/// Keeping fails once the loader starts the new system; so do the first tries to undo that.
+fn half_kept(old_boots_fail: u32) -> Fake {
+    check(
+        |fake| {
+            fake.while_keeping = Some(|fake| {
+                fake.current = 41;
+                fake.fault(Fault::SetProfile);
+            });
+            fake.old_boots_fail = old_boots_fail;
+        },
+        "reverted bootloader: requested baseline switching watching keeping keeping keeping \
+         unkeeping unkeeping unkeeping reverting rechecking ended",
+    )
+}
+
+#[test]
+fn what_could_not_be_undone_is_tried_once_more_at_the_end() {
+    settled(&half_kept(3), 'a');
+}
+
+#[test]
+fn where_that_fails_too_the_report_has_what_the_next_boot_starts() {
+    let fake = half_kept(4);
+    assert_eq!((&fake.running, &fake.loader), (&path('a'), &path('b')));
+    let default = fake.report.unwrap().boot_default.unwrap();
+    assert_eq!((default.toplevel, default.profile), (path('b'), Some(path('a'))));
+}
+
+#[test]
+fn what_somebody_else_switched_to_meanwhile_is_left_alone() {
+    let fake = check(
+        |fake| {
+            fake.once_watched = Some(|fake| {
+                fake.generations.push(Generation { number: 42, toplevel: path('c') });
+                (fake.running, fake.current) = (path('c'), 42);
+            });
+        },
+        "interrupted someone-else-switched: requested baseline switching watching ended",
+    );
+    assert_eq!((&fake.running, &fake.loader), (&path('c'), &path('a')));
+}
