@@ -146,6 +146,41 @@ fn while_keeping_the_way_back_is_held_although_its_generation_is_deleted() -> Re
 }
 
 #[test]
+fn what_the_loader_alone_starts_is_held_shown_and_led_back_by_the_next_trial() -> Result<()> {
+    let more = "[history]\nkeep_failed = 0\n";
+    let world = with_window("gc-loader", ("20s", "2s"), more, |_| Ok(()))?;
+    let first = world.first_toplevel.clone();
+    // The loader is written for the new system, and by nobody after that.
+    let bad = world.forge.push("writes the loader and fails", |infra| {
+        let loader = std::fs::read_to_string(infra.path.join("stand-in/install-bootloader"))?;
+        let breaks = "\nopen('/boot/broken', 'w').close()\nsys.exit('install-bootloader: no')\n";
+        infra.set("stand-in/install-bootloader", &format!("{loader}{breaks}"))
+    })?;
+    let reverted = world.host.verdict(&bad)?;
+    assert_eq!(end_of(&reverted), "reverted/bootloader", "{reverted:#}");
+    assert_eq!(world.host.running_system()?, first);
+    assert_eq!(world.host.profile()?.toplevel, first);
+    let next_boot = world.host.boot_default()?.toplevel;
+    assert_ne!(next_boot, first);
+    collect_garbage(&world)?;
+    assert!(is_whole(&world, &next_boot)?, "the machine could not boot any more");
+    let status = world.host.sh("autodeployctl status")?;
+    ensure!(status.contains(&format!("the next boot starts `{next_boot}`")), "{status}");
+    world.host.sh("rm /boot/broken")?;
+    let good = world.forge.push("good again", |infra| {
+        infra.unset("stand-in/install-bootloader");
+        infra.etc("motd", "good again\n")
+    })?;
+    let kept = world.host.verdict(&good)?;
+    assert_eq!(end_of(&kept), "kept/healthy", "{kept:#}");
+    world.assert_settled_on(&world.host.running_system()?)?;
+    ensure!(!world.host.sh("autodeployctl status")?.contains("the next boot starts"));
+    collect_garbage(&world)?;
+    assert!(!is_whole(&world, &next_boot)?, "nothing needs it any more");
+    world.host.nix_store_verify()
+}
+
+#[test]
 fn a_closure_that_waits_for_its_trial_is_held() -> Result<()> {
     let world = with_window("gc-held", ("8s", "2s"), "", |_| Ok(()))?;
     world.host.sh("autodeployctl pause")?;
