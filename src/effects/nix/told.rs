@@ -76,6 +76,8 @@ pub fn build_end(code: i32) -> BuildEnd {
 pub fn json<T: serde::de::DeserializeOwned>(stdout: &[u8]) -> Result<T, String> {
     serde_json::from_slice(stdout).map_err(|error| {
         let shown = escaped(&String::from_utf8_lossy(stdout), 100);
+        // It quotes a string that it did not expect, with all that is in it.
+        let error = escaped(&error.to_string(), 200);
         format!("the answer `{shown}` cannot be read: {error}")
     })
 }
