@@ -180,7 +180,10 @@ impl<H: Host> Stage<'_, H> {
         let (boot_id, at) = (self.host.boot_id(), self.host.wall());
         self.trial.enter(next, &boot_id, &at);
         if let Phase::Ended(end) = self.trial.phase.clone() {
-            self.default_in_passing(&end);
+            if end.failure.reason != Reason::SOMEONE_ELSE_SWITCHED {
+                // The last chance before a person has to.
+                self.default_in_passing();
+            }
             return self.finish(&end, &at);
         }
         if let Err(error) = self.save() {
@@ -282,12 +285,8 @@ impl<H: Host> Stage<'_, H> {
         if matches!(proved, Proved::RunsAndIsKept { .. }) {
             return proved;
         }
-        if let Err(error) = self.default_is_what_runs() {
-            let message = format!("a power cut would not bring back what runs: {error:#}");
-            let failure = Failure::new(Reason::NO_WAY_BACK, message)
-                .hint("`/run/current-system/bin/switch-to-configuration boot`");
-            return Proved::Refused { failure, retry: true };
-        }
+        // A power cut in the window is to bring back what runs now.
+        self.default_in_passing();
         match self.host.root(&self.trial) {
             Ok(()) => proved,
             Err(error) => Proved::Refused {

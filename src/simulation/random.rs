@@ -117,9 +117,10 @@ fn tell(seed: u64) -> Reached {
     // An outage that ended between a verdict and the look at the old system would convict.
     world.live(Duration::from_secs(100), |world| !story::is_on_trial(world));
     calm(&world);
-    world.says(0, Ask::Resume);
     let mut rests = false;
     for _ in 0..20 {
+        // Again, where nobody was there to hear it.
+        world.says(0, Ask::Resume);
         rests = story::comes_to_rest(&world, Duration::from_secs(60));
         if rests {
             break;

@@ -4,10 +4,9 @@ use anyhow::{Result, bail};
 
 use super::Stage;
 use crate::activator::host::{Action, Host};
-use crate::activator::trial::phase::{End, Way};
+use crate::activator::trial::phase::Way;
 use crate::activator::trial::switched::SwitchEnd;
 use crate::model::event::EventKind;
-use crate::model::failure::Reason;
 use crate::model::store_path::StorePath;
 
 impl<H: Host> Stage<'_, H> {
@@ -57,8 +56,16 @@ impl<H: Host> Stage<'_, H> {
 
     /// Leads the loader back to what runs, where the profile leads there as well: a trial before
     /// could not, or somebody moved the profile alone. What was prepared for the next boot has the
-    /// profile, and is left alone.
-    pub(super) fn default_is_what_runs(&mut self) -> Result<()> {
+    /// profile, and is left alone. Where it cannot be done that is told, and nothing waits for it:
+    /// what the loader starts was its default before.
+    pub(super) fn default_in_passing(&mut self) {
+        if let Err(error) = self.default_is_what_runs() {
+            let message = format!("the next boot starts something else than what runs: {error:#}");
+            self.tell(EventKind::ActivatorFailed, &message);
+        }
+    }
+
+    fn default_is_what_runs(&mut self) -> Result<()> {
         let look = self.host.look(&self.trial);
         let agreed = look.profile.map(|profile| profile.toplevel).filter(|profile| {
             let runs = look.running.as_ref() == Some(profile);
@@ -70,17 +77,6 @@ impl<H: Host> Stage<'_, H> {
                 self.host.sync()
             }
             _ => Ok(()),
-        }
-    }
-
-    /// The same at the end of a trial, however it went: the last chance before a person has to.
-    pub(super) fn default_in_passing(&mut self, end: &End) {
-        if end.failure.reason == Reason::SOMEONE_ELSE_SWITCHED {
-            return;
-        }
-        if let Err(error) = self.default_is_what_runs() {
-            let message = format!("the next boot starts something else than what runs: {error:#}");
-            self.tell(EventKind::ActivatorFailed, &message);
         }
     }
 }

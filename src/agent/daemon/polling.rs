@@ -45,7 +45,7 @@ impl<H: Host> Agent<H> {
         let somebody_waits = self.run_now.iter().any(|waits| waits.polled.is_none());
         if somebody_waits || self.reanchoring_waits_for_poll() {
             Urgency::Now
-        } else if seen.being_tried() || waits_for_poll().unwrap_or(false) {
+        } else if seen.window_may_be_open() || waits_for_poll().unwrap_or(false) {
             Urgency::Trial
         } else {
             Urgency::Usual
@@ -62,7 +62,7 @@ impl<H: Host> Agent<H> {
         if self.polling.is_some() || seen.now.boottime_ms < self.next_poll(seen) {
             return;
         }
-        let limit = match seen.being_tried() {
+        let limit = match seen.window_may_be_open() {
             true => TRIAL_POLL_LIMIT,
             false => POLL_LIMIT,
         };
@@ -148,8 +148,12 @@ impl<H: Host> Agent<H> {
 
     /// Which commits on trial the lifeline has to speak of.
     fn on_trial(&self) -> Vec<CommitId> {
-        let trial = self.known.live.first().filter(|_| self.see().being_tried());
-        trial.and_then(|row| row.commit.clone()).into_iter().collect()
+        let seen = self.see();
+        let commit = match self.known.live.first().filter(|_| seen.being_tried()) {
+            Some(row) => row.commit.clone(),
+            None => seen.trial_of_the_report().and_then(|trial| trial.commit.clone()),
+        };
+        commit.into_iter().collect()
     }
 
     /// Shows what this run of the agent has reached. Written after every poll, because the
@@ -185,7 +189,7 @@ impl<H: Host> Agent<H> {
     /// looks at that before a switch as well as after it: what was green before tells afterwards
     /// whose fault it is), and during a trial what the tip contains.
     pub(super) fn begin_probe(&mut self, seen: &Seen) {
-        let pause = match seen.being_tried() {
+        let pause = match seen.window_may_be_open() {
             true => PROBE_AGAIN_MS,
             false => IDLE_PROBE_AGAIN_MS,
         };
@@ -204,7 +208,7 @@ impl<H: Host> Agent<H> {
         if self.nix.as_ref().is_none_or(|reach| reach.error.is_some()) {
             return Some(Probe::Nix);
         }
-        let tip = self.tip.clone().filter(|_| seen.being_tried())?;
+        let tip = self.tip.clone().filter(|_| seen.window_may_be_open())?;
         let of: Vec<_> = self.on_trial().into_iter().filter(|commit| *commit != tip).collect();
         let known = self.contains.as_ref().is_some_and(|found| found.tip == tip && found.of == of);
         // Two fetches at once would be in each other's way; the one that runs brings the objects.

@@ -173,6 +173,18 @@ impl Seen {
         self.on_trial() && !self.is_armed()
     }
 
+    /// Tells whether a lifeline may be asked of us: as [`Seen::being_tried`], and also by the
+    /// report alone, where our history was lost in the middle of a trial.
+    pub fn window_may_be_open(&self) -> bool {
+        self.being_tried() || self.trial_of_the_report().is_some()
+    }
+
+    /// Returns the trial that the activator is at work on, whatever our own history knows of that.
+    pub fn trial_of_the_report(&self) -> Option<&Trial> {
+        let trial = self.world.report.as_ref()?.trial.as_ref()?;
+        (trial.outcome.is_none() && trial.phase != Phase::Armed).then_some(trial)
+    }
+
     /// Tells whether the deployment in front waits for its boot.
     pub fn is_armed(&self) -> bool {
         let armed = |front: &Deployment| front.stage.phase() == Phase::Armed;

@@ -6,7 +6,7 @@ use super::*;
 use crate::agent::host::fake::{Behaves, closure, commit};
 use crate::agent::policy::INTERRUPTIONS_ALLOWED;
 use crate::handover::report::{BootDefault, Report};
-use crate::model::deployment::Outcome;
+use crate::model::deployment::{Outcome, Phase};
 use crate::model::event::EventKind;
 use crate::model::failure::{Failure, Reason};
 
@@ -261,6 +261,42 @@ fn a_report_that_comes_late_is_counted_on_from_as_well() {
         seconds(1).await;
     });
     assert_eq!(rows(&machine).iter().map(|row| row.id).collect::<Vec<_>>(), [1, 1001]);
+}
+
+/// The activator is watching commit `a`, and the history of that is gone.
+fn lost_while_watching() -> Shared {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    machine.borrow_mut().activator.holds = Some(Phase::Watching);
+    live(&machine, async |person, _| {
+        while person.status().phase != "watching" {
+            seconds(1).await;
+        }
+    });
+    let file = machine.borrow().directory.path().join(crate::agent::history::FILE);
+    std::fs::remove_file(file).unwrap();
+    machine
+}
+
+#[test]
+fn a_poll_gives_up_soon_also_where_only_the_report_knows_of_the_trial() {
+    let machine = lost_while_watching();
+    machine.borrow_mut().polls = Behaves::Hangs;
+    let before = machine.borrow().poll_count;
+    // The first has to be over for the second to begin.
+    live(&machine, async |_, _| seconds(20).await);
+    assert_eq!(machine.borrow().poll_count - before, 2);
+}
+
+#[test]
+fn the_lifeline_speaks_of_the_commit_on_trial_also_where_only_the_report_knows_of_it() {
+    let machine = lost_while_watching();
+    machine.borrow_mut().push('b', "two");
+    live(&machine, async |_, machine| {
+        seconds(30).await;
+        let lifeline = machine.borrow().lifeline.clone().unwrap();
+        assert_eq!(lifeline.poll.unwrap().contains, [commit('a')]);
+    });
 }
 
 #[test]
