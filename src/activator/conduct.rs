@@ -182,6 +182,7 @@ impl<H: Host> Stage<'_, H> {
         if let Phase::Ended(end) = self.trial.phase.clone() {
             if end.failure.reason != Reason::SOMEONE_ELSE_SWITCHED {
                 // The last chance before a person has to.
+                self.undo_in_passing(end.outcome);
                 self.default_in_passing();
             }
             return self.finish(&end, &at);

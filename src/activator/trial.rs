@@ -152,6 +152,11 @@ fn one_step(phase: &Phase, seen: &Seen, policy: &Policy) -> Step {
         Phase::Armed { tries, asked } => boot::await_boot(*tries, *asked, seen, policy),
         Phase::Disarming { .. } => Step::Disarm,
         Phase::Keeping { .. } | Phase::Staging { .. } => Step::Keep,
+        // What was staged, and booted before it was the default, is no end to stay with.
+        Phase::Unkeeping { tries, then: Then::End(end) } if seen.system == System::New => {
+            let then = Then::Revert(Cause::environment(end.failure.clone()));
+            Step::Enter(Phase::Unkeeping { tries: *tries, then })
+        }
         Phase::Unkeeping { .. } => Step::Unkeep,
         Phase::Reverting { .. } => match (seen.stopping, seen.system) {
             (true, _) => Step::Leave,

@@ -254,8 +254,9 @@ pub fn at_the_end(machine: &Machine) {
     if laws.meddled || laws.alarmed || stranded {
         return;
     }
-    let said = machine.history.as_ref().unwrap().newest(1000).unwrap();
-    if apart && said.iter().any(|row| row.message.contains("could not be led back")) {
+    // In the journal, too, where the history was lost meanwhile.
+    let said = |message: &str| message.contains("could not be led back");
+    if apart && machine.journal.iter().any(|line| said(&line.message)) {
         // An operator has to, and was told how. Where the next boot brings something else than what
         // runs, whoever looks is told that as well.
         let told = machine.report.as_ref().and_then(|report| report.boot_default.as_ref());

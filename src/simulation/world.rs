@@ -477,6 +477,7 @@ impl World {
                 let below = machine.generations.range(..current).next_back();
                 if let Some((number, path)) = below.map(|(n, p)| (*n, p.clone())) {
                     machine.laws.wanted(&path);
+                    machine.laws.excuses(&path);
                     machine.profile.now = number;
                     machine.loader.now = path.clone();
                     machine.activate(path, now);

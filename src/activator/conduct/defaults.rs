@@ -5,7 +5,9 @@ use anyhow::{Result, bail};
 use super::Stage;
 use crate::activator::host::{Action, Host};
 use crate::activator::trial::phase::Way;
+use crate::activator::trial::seen::System;
 use crate::activator::trial::switched::SwitchEnd;
+use crate::model::deployment::Outcome;
 use crate::model::event::EventKind;
 use crate::model::store_path::StorePath;
 
@@ -51,6 +53,23 @@ impl<H: Host> Stage<'_, H> {
             }
             // A loader that cannot be read is believed.
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Makes the old system the default once more, where the profile still leads to the new one and
+    /// it could not be undone before.
+    pub(super) fn undo_in_passing(&mut self, outcome: Outcome) {
+        let look = self.host.look(&self.trial);
+        let new = &self.trial.request.toplevel;
+        let ours = look.profile.as_ref().is_some_and(|profile| profile.toplevel == *new);
+        let undone = self.trial.steps.iter().any(|step| step.phase == "unkeeping");
+        let stays = matches!(outcome, Outcome::Kept | Outcome::Staged) || look.stopping;
+        if stays || !ours || !undone || self.system(&look) != System::Old {
+            return;
+        }
+        if let Err(error) = self.unkeep() {
+            let message = format!("the profile still leads to what was not kept: {error:#}");
+            self.tell(EventKind::ActivatorFailed, &message);
         }
     }
 

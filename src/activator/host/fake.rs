@@ -108,6 +108,8 @@ pub struct Fake {
     pub to_old: VecDeque<SwitchEnd>,
     /// How often the boot loader of the old system cannot be written yet.
     pub old_boots_fail: u32,
+    /// How often the profile cannot be moved back yet.
+    pub returns_fail: u32,
     /// Who aborted.
     pub aborted_by: Option<u32>,
     /// A newer commit is ready.
@@ -160,6 +162,7 @@ impl Default for Fake {
             to_new: VecDeque::new(),
             to_old: VecDeque::new(),
             old_boots_fail: 0,
+            returns_fail: 0,
             aborted_by: None,
             superseded: false,
             once_armed: None,
@@ -496,6 +499,10 @@ impl Host for Fake {
 
     fn return_profile(&mut self, profile: &Profile) -> Result<()> {
         self.fails(Fault::ReturnProfile, "could not set the profile")?;
+        if self.returns_fail > 0 {
+            self.returns_fail -= 1;
+            bail!("could not set the profile: not yet");
+        }
         self.current = profile.old.number;
         self.changed();
         Ok(())

@@ -67,6 +67,32 @@ fn where_that_fails_too_the_report_has_what_the_next_boot_starts() {
     assert_eq!((default.toplevel, default.profile), (path('b'), Some(path('a'))));
 }
 
+/// The new system cannot be made the default; the profile cannot be moved back so many times.
+fn not_returned(returns_fail: u32) -> Fake {
+    check(
+        |fake| {
+            fake.fault(Fault::BootNew);
+            fake.returns_fail = returns_fail;
+        },
+        "reverted bootloader: requested baseline switching watching keeping keeping keeping \
+         unkeeping unkeeping unkeeping reverting rechecking ended",
+    )
+}
+
+#[test]
+fn a_profile_that_could_not_be_moved_back_is_moved_back_at_the_end() {
+    settled(&not_returned(3), 'a');
+}
+
+#[test]
+fn where_that_fails_too_it_is_told() {
+    let fake = not_returned(4);
+    assert_eq!((&fake.running, &fake.loader), (&path('a'), &path('a')));
+    assert_eq!(fake.profile().toplevel, path('b'));
+    let line = "activator-failed: the profile still leads to what was not kept: ";
+    assert!(fake.told.iter().any(|told| told.starts_with(line)), "{:?}", fake.told);
+}
+
 #[test]
 fn what_somebody_else_switched_to_meanwhile_is_left_alone() {
     let fake = check(

@@ -153,6 +153,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_trial_could_not_undo_is_nobodys_hand() {
+        use crate::agent::rollout::tests::report_of;
+        use crate::model::deployment::{Outcome, Phase};
+        let mut seen = seen("kept", "next");
+        let mut report = (*report_of(Phase::Reverting)).clone();
+        let trial = report.trial.as_mut().unwrap();
+        (trial.toplevel, trial.outcome) = (closure("next"), Some(Outcome::Reverted));
+        trial.steps = Vec::new();
+        seen.world.report = Some(report.clone().into());
+        let staged = "somebody set the system profile to `next` (generation 7) by hand";
+        check(&Known::default(), &seen, &[staged]);
+        let step = crate::handover::report::Step {
+            phase: "unkeeping".into(),
+            at: "".into(),
+            message: "".into(),
+        };
+        report.trial.as_mut().unwrap().steps.push(step);
+        seen.world.report = Some(report.into());
+        check(&Known::default(), &seen, &[]);
+    }
+
+    #[test]
     fn a_switch_that_has_only_begun_is_not_taken_for_a_staged_system() {
         let early = Seen { profile_stands_ms: STAGED_AFTER_MS - 1, ..seen("kept", "next") };
         check(&Known::default(), &early, &[]);

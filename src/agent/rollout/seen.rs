@@ -221,8 +221,17 @@ impl Seen {
         let profile = self.world.profile.as_ref()?;
         let ours = self.world.running.as_ref() == Some(profile)
             || self.last_kept.as_ref() == Some(profile)
-            || self.staged_unproved() == Some(profile);
+            || self.staged_unproved() == Some(profile)
+            || self.not_undone() == Some(profile);
         (!ours && !self.on_trial()).then_some(profile)
+    }
+
+    /// Returns what the last trial tried to make the default, and had to undo: the profile may lead
+    /// to it still, and nobody wanted that.
+    fn not_undone(&self) -> Option<&StorePath> {
+        let trial = self.world.report.as_ref()?.trial.as_ref()?;
+        let undone = trial.steps.iter().any(|step| step.phase == "unkeeping");
+        (trial.outcome.is_some() && undone).then_some(&trial.toplevel)
     }
 
     /// Returns the drift that nobody answered yet.

@@ -236,7 +236,7 @@ fn armed(behind: Stage) -> Seen {
     seen
 }
 
-fn report_of(phase: Phase) -> std::rc::Rc<Report> {
+pub(super) fn report_of(phase: Phase) -> std::rc::Rc<Report> {
     Report { trial: Some(reported(1, "one", phase)), ..Report::default() }.into()
 }
 

@@ -122,6 +122,19 @@ fn what_nothing_proves_is_staged_or_taken_back() {
     );
 }
 
+#[test]
+fn what_was_staged_and_booted_and_is_taken_back_does_not_stay() {
+    let then = || Then::End(ending::failed(Cause::bootloader("full").failure, true));
+    let step = |system| {
+        let phase = Phase::Unkeeping { tries: 1, then: then() };
+        brief_step(&decide(&phase, &seen(9, system), &policy()))
+    };
+    assert_eq!(step(System::New), "enter unkeeping 1 then revert");
+    for stays in [System::Old, System::Both, System::Other] {
+        assert_eq!(step(stays), "Unkeep");
+    }
+}
+
 #[track_caller]
 fn watched(now: u64, checks: &[CheckSeen], expected: &str) {
     let seen = Seen { checks: checks.to_vec(), ..seen(now, System::New) };
