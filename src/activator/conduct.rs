@@ -376,16 +376,19 @@ impl<H: Host> Stage<'_, H> {
     }
 
     fn switch_patiently(&mut self, toplevel: StorePath, action: Action) -> SwitchEnd {
-        let limit = self.switch_limit();
-        let switch = Switch { toplevel, action, checks: PreSwitchChecks::Skip, limit };
         let until = self.host.monotonic() + LOCK_PATIENCE;
         loop {
-            let end = self.host.switch(&switch);
+            let end = self.switch_once(toplevel.clone(), action);
             if end != LOCK_HELD || self.host.monotonic() >= until {
                 return end;
             }
             self.host.wait(Duration::from_secs(1));
         }
+    }
+
+    fn switch_once(&mut self, toplevel: StorePath, action: Action) -> SwitchEnd {
+        let limit = self.switch_limit();
+        self.host.switch(&Switch { toplevel, action, checks: PreSwitchChecks::Skip, limit })
     }
 
     fn switch_limit(&self) -> Duration {

@@ -6,7 +6,7 @@ use super::Stage;
 use crate::activator::host::{Action, Host};
 use crate::activator::trial::phase::Way;
 use crate::activator::trial::seen::System;
-use crate::activator::trial::switched::SwitchEnd;
+use crate::activator::trial::switched::{LOCK_HELD, SwitchEnd};
 use crate::model::deployment::Outcome;
 use crate::model::event::EventKind;
 use crate::model::store_path::StorePath;
@@ -44,7 +44,11 @@ impl<H: Host> Stage<'_, H> {
     /// Writes the boot loader's default, and reads it back.
     pub(super) fn make_default(&mut self, toplevel: &StorePath) -> Result<()> {
         let end = self.switch_patiently(toplevel.clone(), Action::Boot);
-        if end != SwitchEnd::Code(0) {
+        self.is_default(toplevel, &end)
+    }
+
+    fn is_default(&mut self, toplevel: &StorePath, end: &SwitchEnd) -> Result<()> {
+        if *end != SwitchEnd::Code(0) {
             bail!("`{toplevel}/bin/switch-to-configuration boot`: {}", end.words());
         }
         match self.host.boot_default() {
@@ -92,8 +96,11 @@ impl<H: Host> Stage<'_, H> {
         });
         match (agreed, self.host.boot_default()) {
             (Some(agreed), Some(default)) if default != agreed => {
-                self.make_default(&agreed)?;
-                self.host.sync()
+                match self.switch_once(agreed.clone(), Action::Boot) {
+                    // Somebody switches just now: what they leave is theirs, and nobody waits here.
+                    LOCK_HELD => Ok(()),
+                    end => self.is_default(&agreed, &end).and_then(|()| self.host.sync()),
+                }
             }
             _ => Ok(()),
         }

@@ -108,6 +108,8 @@ pub struct Fake {
     pub to_old: VecDeque<SwitchEnd>,
     /// How often the boot loader of the old system cannot be written yet.
     pub old_boots_fail: u32,
+    /// How that ends.
+    pub old_boots_end: SwitchEnd,
     /// How often the profile cannot be moved back yet.
     pub returns_fail: u32,
     /// Who aborted.
@@ -162,6 +164,7 @@ impl Default for Fake {
             to_new: VecDeque::new(),
             to_old: VecDeque::new(),
             old_boots_fail: 0,
+            old_boots_end: SwitchEnd::Code(1),
             returns_fail: 0,
             aborted_by: None,
             superseded: false,
@@ -411,7 +414,7 @@ impl Host for Fake {
             Action::Boot if new && self.faults.contains(&Fault::BootNew) => SwitchEnd::Code(1),
             Action::Boot if !new && self.old_boots_fail > 0 => {
                 self.old_boots_fail -= 1;
-                SwitchEnd::Code(1)
+                self.old_boots_end.clone()
             }
             Action::Boot => SwitchEnd::Code(0),
         };

@@ -39,6 +39,21 @@ fn where_that_cannot_be_done_it_is_told_and_the_trial_goes_on() {
     assert_eq!((fake.running, fake.loader), (path('a'), path('b')));
 }
 
+#[test]
+fn somebody_who_switches_just_now_is_not_waited_for() {
+    let fake = check(
+        |fake| {
+            stands_apart(fake);
+            fake.old_boots_fail = 9;
+            fake.old_boots_end = SwitchEnd::Code(11);
+            fake.to_new.push_back(SwitchEnd::Code(11));
+        },
+        "failed lock-held: requested baseline switching ended",
+    );
+    assert_eq!(fake.old_boots_fail, 7, "tried once in the baseline and once at the end");
+    assert!(!fake.told.iter().any(|line| line.starts_with("activator-failed")), "{:?}", fake.told);
+}
+
 /// Keeping fails once the loader starts the new system; so do the first tries to undo that.
 fn half_kept(old_boots_fail: u32) -> Fake {
     check(
