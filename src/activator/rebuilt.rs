@@ -87,7 +87,7 @@ fn goes_on(trial: report::Trial, standing: Standing, old: &Settings) -> Option<T
     let left = Left::of(&trial, &standing)?;
     let Standing { profile, boot_id, at, running } = standing;
     let (profile, ran_before) = (profile?, trial.ran_before?);
-    let was_booted = trial.steps.iter().any(|step| step.phase == "arming");
+    let was_booted = report::went_through(&trial.steps, "arming");
     let request = Request {
         version: VERSION,
         deployment: trial.deployment,

@@ -115,6 +115,11 @@ pub struct Step {
     pub message: String,
 }
 
+/// Tells whether a phase was entered, by its name in the activator's own table.
+pub fn went_through(steps: &[Step], phase: &str) -> bool {
+    steps.iter().any(|step| step.phase == phase)
+}
+
 /// How a check was last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -15,6 +15,7 @@ use crate::handover::request::Request;
 use crate::model::commit::CommitId;
 use crate::model::deployment::DeploymentId;
 use crate::model::event::EventKind;
+use crate::model::generation::Generation;
 use crate::model::store_path::StorePath;
 use crate::simulation::fault::{Fault, Hand, Planned, Point};
 use crate::simulation::laws::Laws;
@@ -337,6 +338,11 @@ impl Machine {
 
     pub fn health(&self, closure: &StorePath) -> Health {
         self.closures.get(closure).copied().unwrap_or(Health::Good)
+    }
+
+    /// Where the profile leads, and its number.
+    pub fn generation(&self) -> Generation {
+        Generation { number: self.profile.now, toplevel: self.default_of_profile() }
     }
 
     pub fn default_of_profile(&self) -> StorePath {

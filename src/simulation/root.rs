@@ -230,10 +230,7 @@ impl Host for Root<'_> {
         };
         Look {
             running: Some(machine.running.clone()),
-            profile: Some(Generation {
-                number: machine.profile.now,
-                toplevel: machine.default_of_profile(),
-            }),
+            profile: Some(machine.generation()),
             aborted_by: said(Word::Abort).map(|answer| answer.uid),
             superseded: said(Word::Supersede).is_some(),
             stopping: machine.stopping.is_some(),
@@ -241,9 +238,7 @@ impl Host for Root<'_> {
     }
 
     fn generation(&mut self) -> Option<Generation> {
-        let machine = self.machine();
-        let toplevel = machine.default_of_profile();
-        Some(Generation { number: machine.profile.now, toplevel })
+        Some(self.machine().generation())
     }
 
     fn boot_default(&mut self) -> Option<StorePath> {

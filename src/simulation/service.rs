@@ -12,7 +12,6 @@ use crate::activator::trial::unrecorded;
 use crate::effects::journal::About;
 use crate::handover::request::Request;
 use crate::model::event::EventKind;
-use crate::model::generation::Generation;
 use crate::simulation::place::Place;
 use crate::simulation::root::Root;
 
@@ -88,8 +87,7 @@ impl Root<'_> {
         let report = machine.report.as_deref().cloned();
         machine.aside_blindly |= report.is_none();
         let path = "/nix/var/nix/profiles/system".into();
-        let old =
-            Generation { number: machine.profile.now, toplevel: machine.default_of_profile() };
+        let old = machine.generation();
         let standing = rebuilt::Standing {
             running: Some(machine.running.clone()),
             profile: Some(record::Profile::system(path, old)),

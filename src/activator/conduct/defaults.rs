@@ -7,6 +7,7 @@ use crate::activator::host::{Action, Host};
 use crate::activator::trial::phase::Way;
 use crate::activator::trial::seen::System;
 use crate::activator::trial::switched::{LOCK_HELD, SwitchEnd};
+use crate::handover::report::went_through;
 use crate::model::deployment::Outcome;
 use crate::model::event::EventKind;
 use crate::model::store_path::StorePath;
@@ -66,7 +67,7 @@ impl<H: Host> Stage<'_, H> {
         let look = self.host.look(&self.trial);
         let new = &self.trial.request.toplevel;
         let ours = look.profile.as_ref().is_some_and(|profile| profile.toplevel == *new);
-        let undone = self.trial.steps.iter().any(|step| step.phase == "unkeeping");
+        let undone = went_through(&self.trial.steps, "unkeeping");
         let stays = matches!(outcome, Outcome::Kept | Outcome::Staged) || look.stopping;
         if stays || !ours || !undone || self.system(&look) != System::Old {
             return;

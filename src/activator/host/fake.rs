@@ -106,10 +106,8 @@ pub struct Fake {
     pub to_new: VecDeque<SwitchEnd>,
     /// How the next switches to the old system end; then they end well.
     pub to_old: VecDeque<SwitchEnd>,
-    /// How often the boot loader of the old system cannot be written yet.
-    pub old_boots_fail: u32,
-    /// How that ends.
-    pub old_boots_end: SwitchEnd,
+    /// How the next tries to make the old system the boot default end; then they end well.
+    pub old_boots: VecDeque<SwitchEnd>,
     /// How often the profile cannot be moved back yet.
     pub returns_fail: u32,
     /// Who aborted.
@@ -124,7 +122,7 @@ pub struct Fake {
     pub stopping: bool,
     /// What the baseline refuses.
     pub refusal: Option<(Failure, bool)>,
-    /// Somebody else switches when the window opens.
+    /// What happens once when the window opens.
     pub once_watched: Option<fn(&mut Fake)>,
     /// What happens once while the boot loader is written for the new system.
     pub while_keeping: Option<fn(&mut Fake)>,
@@ -163,8 +161,7 @@ impl Default for Fake {
             killed_when: None,
             to_new: VecDeque::new(),
             to_old: VecDeque::new(),
-            old_boots_fail: 0,
-            old_boots_end: SwitchEnd::Code(1),
+            old_boots: VecDeque::new(),
             returns_fail: 0,
             aborted_by: None,
             superseded: false,
@@ -412,11 +409,8 @@ impl Host for Fake {
         let end = match switch.action {
             Action::Test => ends.pop_front().unwrap_or(SwitchEnd::Code(0)),
             Action::Boot if new && self.faults.contains(&Fault::BootNew) => SwitchEnd::Code(1),
-            Action::Boot if !new && self.old_boots_fail > 0 => {
-                self.old_boots_fail -= 1;
-                self.old_boots_end.clone()
-            }
-            Action::Boot => SwitchEnd::Code(0),
+            Action::Boot if new => SwitchEnd::Code(0),
+            Action::Boot => self.old_boots.pop_front().unwrap_or(SwitchEnd::Code(0)),
         };
         if let Some(happens) = self.while_keeping.take_if(|_| new && switch.action == Action::Boot)
         {

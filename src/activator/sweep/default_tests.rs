@@ -1,7 +1,13 @@
 //! What the next boot starts, where a trial found or left it wrong.
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::model::generation::Generation;
+
+fn ends(count: usize, code: i32) -> VecDeque<SwitchEnd> {
+    std::iter::repeat_n(SwitchEnd::Code(code), count).collect()
+}
 
 /// The loader starts what neither runs nor has the profile, as after a trial that could not undo.
 fn stands_apart(fake: &mut Fake) {
@@ -28,7 +34,7 @@ fn where_that_cannot_be_done_it_is_told_and_the_trial_goes_on() {
     let fake = check(
         |fake| {
             stands_apart(fake);
-            fake.old_boots_fail = 9;
+            fake.old_boots = ends(9, 1);
             fake.to_new.push_back(SwitchEnd::Code(11));
         },
         "failed lock-held: requested baseline switching ended",
@@ -44,28 +50,30 @@ fn somebody_who_switches_just_now_is_not_waited_for() {
     let fake = check(
         |fake| {
             stands_apart(fake);
-            fake.old_boots_fail = 9;
-            fake.old_boots_end = SwitchEnd::Code(11);
+            fake.old_boots = ends(9, 11);
             fake.to_new.push_back(SwitchEnd::Code(11));
         },
         "failed lock-held: requested baseline switching ended",
     );
-    assert_eq!(fake.old_boots_fail, 7, "tried once in the baseline and once at the end");
+    assert_eq!(fake.old_boots.len(), 7, "tried once in the baseline and once at the end");
     assert!(!fake.told.iter().any(|line| line.starts_with("activator-failed")), "{:?}", fake.told);
 }
 
+/// Each try to keep failed, and then each to undo that.
+const NOT_UNDONE: &str = "reverted bootloader: requested baseline switching watching keeping keeping \
+                          keeping unkeeping unkeeping unkeeping reverting rechecking ended";
+
 /// Keeping fails once the loader starts the new system; so do the first tries to undo that.
-fn half_kept(old_boots_fail: u32) -> Fake {
+fn half_kept(old_boots: usize) -> Fake {
     check(
         |fake| {
             fake.while_keeping = Some(|fake| {
                 fake.current = 41;
                 fake.fault(Fault::SetProfile);
             });
-            fake.old_boots_fail = old_boots_fail;
+            fake.old_boots = ends(old_boots, 1);
         },
-        "reverted bootloader: requested baseline switching watching keeping keeping keeping \
-         unkeeping unkeeping unkeeping reverting rechecking ended",
+        NOT_UNDONE,
     )
 }
 
@@ -89,8 +97,7 @@ fn not_returned(returns_fail: u32) -> Fake {
             fake.fault(Fault::BootNew);
             fake.returns_fail = returns_fail;
         },
-        "reverted bootloader: requested baseline switching watching keeping keeping keeping \
-         unkeeping unkeeping unkeeping reverting rechecking ended",
+        NOT_UNDONE,
     )
 }
 

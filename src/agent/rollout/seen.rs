@@ -6,7 +6,7 @@ use crate::agent::policy::Policy;
 use crate::agent::rollout::verdict::Verdict;
 use crate::agent::rollout::verify::{Anchor, Named};
 use crate::agent::rollout::{Blocked, Deployment, Resolved, Stage, Under};
-use crate::handover::report::{Report, Trial};
+use crate::handover::report::{Report, Trial, went_through};
 use crate::model::commit::CommitId;
 use crate::model::deployment::{DeploymentId, Outcome, Phase};
 use crate::model::failure::Failure;
@@ -179,9 +179,14 @@ impl Seen {
         self.being_tried() || self.trial_of_the_report().is_some()
     }
 
+    /// Returns the trial that is on, else the last one that ended, as the activator tells it.
+    fn last_trial(&self) -> Option<&Trial> {
+        self.world.report.as_ref()?.trial.as_ref()
+    }
+
     /// Returns the trial that the activator is at work on, whatever our own history knows of that.
     pub fn trial_of_the_report(&self) -> Option<&Trial> {
-        let trial = self.world.report.as_ref()?.trial.as_ref()?;
+        let trial = self.last_trial()?;
         (trial.outcome.is_none() && trial.phase != Phase::Armed).then_some(trial)
     }
 
@@ -193,7 +198,7 @@ impl Seen {
 
     /// Returns what we made the boot default without a proof, if that was the last trial.
     pub fn staged_unproved(&self) -> Option<&StorePath> {
-        let trial = self.world.report.as_ref()?.trial.as_ref()?;
+        let trial = self.last_trial()?;
         (trial.outcome == Some(Outcome::Staged)).then_some(&trial.toplevel)
     }
 
@@ -202,7 +207,7 @@ impl Seen {
     /// The closure is compared too: a database that was begun anew may give a number that the
     /// activator has seen before.
     pub fn reported(&self, id: DeploymentId) -> Option<&Trial> {
-        let trial = self.world.report.as_ref()?.trial.as_ref()?;
+        let trial = self.last_trial()?;
         let ours = self.live.iter().find(|deployment| deployment.id == id)?;
         let same = trial.deployment == id && ours.stage.toplevel() == Some(&trial.toplevel);
         same.then_some(trial)
@@ -229,8 +234,8 @@ impl Seen {
     /// Returns what the last trial tried to make the default, and had to undo: the profile may lead
     /// to it still, and nobody wanted that.
     fn not_undone(&self) -> Option<&StorePath> {
-        let trial = self.world.report.as_ref()?.trial.as_ref()?;
-        let undone = trial.steps.iter().any(|step| step.phase == "unkeeping");
+        let trial = self.last_trial()?;
+        let undone = went_through(&trial.steps, "unkeeping");
         (trial.outcome.is_some() && undone).then_some(&trial.toplevel)
     }
 
