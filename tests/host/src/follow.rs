@@ -1,9 +1,9 @@
-//! A machine that follows the forge, as its operator sees it: outcomes of commits, over `autodeployctl`.
+//! A machine that follows the forge, as its operator sees it: outcomes of commits, over the control socket.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::host::Host;
 use crate::wait::wait_for;
@@ -13,14 +13,21 @@ use crate::world::World;
 pub const VERDICT_LIMIT: Duration = Duration::from_secs(90);
 
 impl Host {
-    /// Every deployment that the agent remembers, newest first.
+    /// How the machine is, as `status --json` has it.
+    ///
+    /// # Errors
+    /// Fails when the agent cannot be asked.
+    pub fn status(&self) -> Result<Value> {
+        self.ask("GetStatus", &json!({}))
+    }
+
+    /// The deployments that `history --json` shows, newest first.
     ///
     /// # Errors
     /// Fails when the agent cannot be asked.
     pub fn deployments(&self) -> Result<Vec<Value>> {
-        let text = self.ctl("history --json")?.ok()?;
-        let value: Value = serde_json::from_str(&text).context("`history --json` is not JSON")?;
-        value.as_array().cloned().context("`history --json` is no list")
+        let listed = self.ask("ListDeployments", &json!({}))?;
+        listed["deployments"].as_array().cloned().context("no list of deployments")
     }
 
     /// Everything about one deployment, as `show --json` has it.
@@ -28,8 +35,7 @@ impl Host {
     /// # Errors
     /// Fails when the agent cannot be asked.
     pub fn deployment(&self, id: &Value) -> Result<Value> {
-        let text = self.ctl(&format!("show {id} --json"))?.ok()?;
-        serde_json::from_str(&text).context("`show --json` is not JSON")
+        self.ask("ShowDeployment", &json!({ "id": id }))
     }
 
     /// The outcomes of a commit's deployments that have ended, oldest first: `outcome/reason`.

@@ -1,5 +1,6 @@
 //! A machine: a disk, a network, and power that can be cut at any moment.
 
+mod asking;
 mod boot;
 mod files;
 mod look;
@@ -59,6 +60,7 @@ pub struct Host {
     power: Option<Child>,
     /// The process that is PID 1 inside.
     leader: Option<i32>,
+    asking: asking::Asking,
 }
 
 impl Host {

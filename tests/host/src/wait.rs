@@ -31,7 +31,7 @@ pub fn wait_for<T>(
         if Instant::now() >= deadline {
             break;
         }
-        // Most questions start programs, and four cases ask at once: what is asked about has to get
+        // Most questions start programs, and several cases ask at once: what is asked about has to get
         // on meanwhile.
         thread::sleep((4 * asked.elapsed()).clamp(PAUSES.0, PAUSES.1));
     }

@@ -37,6 +37,7 @@ impl Host {
             disks: Vec::new(),
             power: None,
             leader: None,
+            asking: Default::default(),
         };
         let loader = place::resource("stand-in/loader");
         host.binds.push(format!("--bind-ro={}:/usr/lib/testhost/loader", loader.display()));

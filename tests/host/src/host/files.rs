@@ -1,9 +1,11 @@
 //! Files of a machine, read and written from outside.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::Host;
 
@@ -25,25 +27,32 @@ impl Host {
         on_disk.unwrap_or_else(|| self.root.join(inner))
     }
 
-    /// Reads a file.
+    /// Reads a file, without the end of its last line.
     ///
     /// # Errors
     /// Fails when it is not there.
     pub fn read(&self, path: &str) -> Result<String> {
-        if self.leader.is_some() {
-            return self.sh(&format!("cat '{path}'"));
-        }
-        fs::read_to_string(self.outside(path)).with_context(|| format!("could not read `{path}`"))
+        let mut text = String::new();
+        self.open(path, OFlag::O_RDONLY)
+            .and_then(|mut file| Ok(file.read_to_string(&mut text)?))
+            .with_context(|| format!("could not read `{path}`"))?;
+        Ok(text.trim_end().to_owned())
     }
 
     /// Whether there is something at a path, links followed inside.
     pub fn exists(&self, path: &str) -> bool {
-        match self.leader {
-            Some(_) => {
-                self.run(&format!("test -e '{path}'")).is_ok_and(|output| output.status.success())
-            }
-            None => self.outside(path).exists(),
+        self.open(path, OFlag::O_PATH).is_ok()
+    }
+
+    /// Opens a file with the links on the way as they are inside.
+    fn open(&self, path: &str, flags: OFlag) -> Result<File> {
+        if self.leader.is_none() {
+            return Ok(File::open(self.outside(path))?);
         }
+        let root = File::open(self.outside("/"))?;
+        let how =
+            OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        Ok(openat2(root, path, how)?.into())
     }
 
     /// Writes a file as root, and makes its folder.

@@ -30,7 +30,7 @@ impl Host {
     /// # Errors
     /// Fails when the machine has no power.
     pub fn running_system(&self) -> Result<String> {
-        self.sh("readlink -f /run/current-system")
+        self.link("/run/current-system")
     }
 
     /// The closure that was booted.
@@ -38,7 +38,13 @@ impl Host {
     /// # Errors
     /// Fails when the machine has no power.
     pub fn booted_system(&self) -> Result<String> {
-        self.sh("readlink -f /run/booted-system")
+        self.link("/run/booted-system")
+    }
+
+    fn link(&self, path: &str) -> Result<String> {
+        let target = fs::read_link(self.outside(path));
+        let target = target.with_context(|| format!("could not read the link `{path}`"))?;
+        Ok(target.to_string_lossy().into_owned())
     }
 
     /// The id of this boot; nspawn gives a new one at every start.
@@ -46,7 +52,7 @@ impl Host {
     /// # Errors
     /// Fails when the machine has no power.
     pub fn boot_id(&self) -> Result<String> {
-        self.sh("cat /proc/sys/kernel/random/boot_id")
+        self.read("/proc/sys/kernel/random/boot_id")
     }
 
     /// What the profile `system` points to; also without power.

@@ -51,16 +51,6 @@ impl Host {
         self.run(&format!("autodeployctl {arguments}"))
     }
 
-    /// What `autodeployctl status --json` shows.
-    ///
-    /// # Errors
-    /// Fails when it gives no JSON.
-    pub fn status(&self) -> Result<serde_json::Value> {
-        let output = self.ctl("status --json")?;
-        serde_json::from_str(&output.stdout)
-            .with_context(|| format!("no status: {}", output.stderr))
-    }
-
     /// A command that enters the machine; the program and its arguments follow.
     ///
     /// A machine without power makes it fail when it is started.
