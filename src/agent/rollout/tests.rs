@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::agent::rollout::advance::advance;
+use crate::agent::rollout::seen::Insist;
 use crate::agent::rollout::verdict::{Again, Verdict, again};
 use crate::agent::rollout::verify::Lineage;
 use crate::config::settings::UnprovedBoot;
@@ -150,6 +151,28 @@ fn a_newer_commit_supersedes_what_has_not_begun_to_realise() {
         &Seen { paused: Some("x".into()), ..older(held("one")) },
         "end 1 superseded newer-commit",
     );
+}
+
+#[test]
+fn an_emergency_passes_the_pause_whoever_said_it() {
+    let one = seen(vec![deployment(1, 'a', held("one"))]);
+    let paused = Seen { paused: Some("a visit".into()), ..one };
+    check(&paused, "rest");
+    let insist = Insist { emergency: true, ..Insist::default() };
+    check(&Seen { insist, ..paused.clone() }, "request 1");
+    let mut begun = paused;
+    begun.live[0].emergency = true;
+    check(&begun, "request 1");
+}
+
+#[test]
+fn what_is_realised_behind_a_trial_gives_way_to_a_newer_commit() {
+    let boot_id = "boot".to_owned();
+    let front = Stage::Requested { toplevel: closure("one"), boot_id };
+    let behind = deployment(2, 'b', realising("two"));
+    let both = seen(vec![deployment(1, 'a', front), behind]);
+    check(&Seen { tip: Some(commit('b')), ..both.clone() }, "realise 2");
+    check(&Seen { tip: Some(commit('c')), ..both }, "end 2 superseded newer-commit");
 }
 
 #[test]

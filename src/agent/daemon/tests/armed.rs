@@ -28,6 +28,7 @@ fn it_is_shown_and_waits_for_whoever_reboots() {
         assert!((1..=61).contains(&polled), "{polled}");
         let status = person.status();
         assert_eq!(status.phase, "armed");
+        assert!(status.reboot_needed.needed);
         assert_eq!(status.reboot_needed.reasons, ["the kernel differs"]);
         assert_eq!(status.gates, []);
         assert_eq!(status.deployment.unwrap().outcome, None);

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::*;
 use crate::agent::host::fake::{Behaves, closure, commit};
 use crate::agent::policy::INTERRUPTIONS_ALLOWED;
-use crate::handover::report::{BootDefault, Report};
+use crate::config::settings::Severity;
+use crate::handover::report::{BootDefault, CheckReport, CheckState, Report};
 use crate::model::deployment::{Outcome, Phase};
 use crate::model::event::EventKind;
 use crate::model::failure::{Failure, Reason};
@@ -261,6 +262,34 @@ fn a_report_that_comes_late_is_counted_on_from_as_well() {
         seconds(1).await;
     });
     assert_eq!(rows(&machine).iter().map(|row| row.id).collect::<Vec<_>>(), [1, 1001]);
+}
+
+#[test]
+fn what_a_lost_deployment_of_the_same_number_was_found_to_be_is_not_shown() {
+    let machine = Machine::new();
+    machine.borrow_mut().push('a', "one");
+    assert!(live_until(&machine, |m| m.profile == Some(closure("one"))));
+    let file = machine.borrow().directory.path().join(crate::agent::history::FILE);
+    std::fs::remove_file(file).unwrap();
+    let mut report = machine.borrow_mut().report.take().unwrap().as_ref().clone();
+    report.trial.as_mut().unwrap().checks.push(CheckReport {
+        name: "web".to_owned(),
+        kind: "http".to_owned(),
+        severity: Severity::Required,
+        state: CheckState::Red,
+        excused: false,
+        message: "500".to_owned(),
+    });
+    machine.borrow_mut().activator.dead = true;
+    machine.borrow_mut().push('c', "three");
+    live(&machine, async |person, machine| {
+        seconds(30).await;
+        machine.borrow_mut().report = Some(report.into());
+        seconds(10).await;
+        let status = person.status();
+        assert_eq!(status.deployment.unwrap().id, 1);
+        assert_eq!(status.checks, []);
+    });
 }
 
 /// The activator is watching commit `a`, and the history of that is gone.

@@ -4,6 +4,7 @@ use super::*;
 use crate::agent::host::Notice;
 use crate::agent::host::fake::{Behaves, closure, commit};
 use crate::control::ask::RunNow;
+use crate::model::deployment::Phase;
 use crate::model::failure::{Failure, Reason};
 
 #[test]
@@ -30,6 +31,24 @@ fn a_good_push_is_kept_and_becomes_the_mark() {
         "commit-verified closure-resolved closure-realised trial-requested phase-entered \
          phase-entered phase-entered phase-entered deployment-finished mark-moved"
     );
+}
+
+#[test]
+fn what_runs_is_shown_with_its_commit_on_trial_too() {
+    let machine = Machine::new();
+    live(&machine, async |person, machine| {
+        seconds(1).await;
+        assert_eq!(person.status().running.commit, None, "nobody pushed what was installed");
+        machine.borrow_mut().activator.holds = Some(Phase::Watching);
+        machine.borrow_mut().push('a', "one");
+        until(&machine, |m| m.running == closure("one")).await;
+        seconds(1).await;
+        let status = person.status();
+        assert_eq!(status.phase, "watching");
+        assert_eq!(status.running.commit, Some(commit('a').to_string()));
+        assert_eq!(status.running.generation, None, "it is no generation yet");
+        assert!(!status.reboot_needed.needed);
+    });
 }
 
 #[test]
