@@ -138,7 +138,8 @@ fn trial(config: &Path) -> anyhow::Result<()> {
     let directory = settings.paths.activator_state_dir.clone();
     let _lock = service::lock_for_trial(&directory, &asked_to_end)?;
     let record = service::load(&settings);
-    let whole = record.trial.as_ref().map(|trial| trial.whole.clone()).unwrap_or_default();
+    let deployment = record.unfinished().map(|trial| trial.request.deployment);
+    let whole = deployment.map(|id| service::take_whole(&settings.paths, id)).unwrap_or_default();
     conduct(&mut Machine::new(settings, asked_to_end, whole), record);
     Ok(())
 }

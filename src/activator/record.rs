@@ -95,9 +95,6 @@ pub struct Trial {
     pub boot_id: String,
     /// Where it stands.
     pub phase: Phase,
-    /// Closures that Nix held for whole when the request was taken.
-    #[serde(default)]
-    pub whole: Vec<StorePath>,
     /// How the system on trial comes to run, and goes.
     #[serde(default)]
     pub way: Way,
@@ -173,7 +170,6 @@ impl Trial {
             config: None,
             boot_id,
             phase,
-            whole: Vec::new(),
             way: Way::Switch,
             may_hide_a_failure: false,
             proof: None,

@@ -36,7 +36,8 @@ use arrivals::{note_taken, take, take_announcement, take_mark};
 pub use reading::load;
 use reading::{UNREADABLE, look_at};
 use unit::{is_on, real_path, start_trial, wait_for_requests_again};
-use whole::{ask_whether_whole, note_whole};
+pub use whole::take_whole;
+use whole::{ask_whether_whole, hand_over};
 
 /// The lock's name in the activator's directory: whoever writes the record holds it.
 const LOCK: &str = "lock";
@@ -211,6 +212,9 @@ fn begin(
     request: Request,
 ) -> Result<()> {
     let paths = &settings.paths;
+    let deployment = request.deployment;
+    // Takes its time, and waits for nothing of what follows.
+    let whole = ask_whether_whole(paths, &request);
     let granted = grant(&request, &facts(settings, &request), &record);
     if granted.is_ok() && request.unblocked_by.is_some() {
         record.clear(&request.toplevel);
@@ -231,10 +235,8 @@ fn begin(
     match granted {
         Ok(()) => {
             tell(EventKind::RequestTaken, about(trial, None), &taken(&trial.request));
-            // Both take their time, and neither needs the other.
-            let whole = ask_whether_whole(paths, &trial.request);
             let started = start_trial(config);
-            note_whole(paths, record, whole);
+            hand_over(paths, deployment, whole);
             // The trial process takes it.
             drop(lock);
             started
