@@ -305,3 +305,6 @@ pub fn counts_on(report: &Report, next: u64) -> Option<Entry> {
     let next = (newest / LEFT_FREE + 1).saturating_mul(LEFT_FREE) + 1;
     Some(Entry::Fact(Fact::NextDeployment, Some(next.to_string())))
 }
+
+#[cfg(test)]
+mod tests;

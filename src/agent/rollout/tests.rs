@@ -12,11 +12,11 @@ use crate::handover::report::{Report, Trial};
 use crate::model::failure::Failure;
 use crate::trust::KeysId;
 
-fn commit(letter: char) -> CommitId {
+pub(super) fn commit(letter: char) -> CommitId {
     letter.to_string().repeat(40).parse().unwrap()
 }
 
-fn closure(name: &str) -> StorePath {
+pub(super) fn closure(name: &str) -> StorePath {
     format!("/nix/store/{}-{name}", "0".repeat(32)).parse().unwrap()
 }
 
@@ -33,7 +33,7 @@ fn policy() -> Policy {
     }
 }
 
-fn deployment(id: u64, letter: char, stage: Stage) -> Deployment {
+pub(super) fn deployment(id: u64, letter: char, stage: Stage) -> Deployment {
     Deployment {
         id: DeploymentId(id),
         kind: Kind::Follow,
@@ -48,7 +48,7 @@ fn deployment(id: u64, letter: char, stage: Stage) -> Deployment {
 }
 
 /// A machine that runs what its profile says, with a fresh poll.
-fn seen(live: Vec<Deployment>) -> Seen {
+pub(super) fn seen(live: Vec<Deployment>) -> Seen {
     let world = World {
         running: Some(closure("base")),
         profile: Some(closure("base")),
@@ -62,11 +62,11 @@ fn seen(live: Vec<Deployment>) -> Seen {
     Seen { now, tip, poll, live, nix_tried: true, world, ..Seen::default() }
 }
 
-fn held(name: &str) -> Stage {
+pub(super) fn held(name: &str) -> Stage {
     Stage::Held { toplevel: closure(name), under: Under::default() }
 }
 
-fn realising(name: &str) -> Stage {
+pub(super) fn realising(name: &str) -> Stage {
     Stage::Realising {
         closure: Closure { toplevel: closure(name), drv: None },
         under: Under::default(),
@@ -263,7 +263,7 @@ pub(super) fn report_of(phase: Phase) -> std::rc::Rc<Report> {
     Report { trial: Some(reported(1, "one", phase)), ..Report::default() }.into()
 }
 
-fn reported(id: u64, name: &str, phase: Phase) -> Trial {
+pub(super) fn reported(id: u64, name: &str, phase: Phase) -> Trial {
     Trial {
         deployment: DeploymentId(id),
         kind: Kind::Follow,
@@ -284,6 +284,37 @@ fn reported(id: u64, name: &str, phase: Phase) -> Trial {
         started_at: String::new(),
         finished_at: None,
     }
+}
+
+#[test]
+fn a_trial_is_that_of_a_deployment_by_its_number_and_its_closure() {
+    let on_trial = Stage::OnTrial { toplevel: closure("one"), phase: Phase::Watching };
+    let mut one = seen(vec![deployment(1, 'a', on_trial)]);
+    assert!(one.being_tried());
+    for (id, name, ours) in [(1, "one", true), (1, "two", false), (2, "one", false)] {
+        let trial = Some(reported(id, name, Phase::Watching));
+        one.world.report = Some(Report { trial, ..Report::default() }.into());
+        assert_eq!(one.reported(DeploymentId(1)).is_some(), ours, "{id} {name}");
+    }
+    check(&one, "end 1 interrupted record-unreadable");
+    // What cannot be read says nothing.
+    one.world.report = None;
+    check(&one, "rest");
+}
+
+#[test]
+fn a_request_is_unanswered_after_a_while() {
+    use crate::agent::policy::REQUEST_TAKEN_WITHIN_MS;
+    use crate::agent::rollout::trial::unanswered;
+    let boot_id = "boot".to_owned();
+    let stage = Stage::Requested { toplevel: closure("one"), boot_id };
+    let mut one = seen(vec![deployment(1, 'a', stage)]);
+    one.requested_at_ms = Some(one.now.boottime_ms);
+    assert!(!unanswered(&one));
+    one.now.boottime_ms += REQUEST_TAKEN_WITHIN_MS;
+    assert!(unanswered(&one));
+    one.live[0].stage = held("one");
+    assert!(!unanswered(&one));
 }
 
 #[test]
