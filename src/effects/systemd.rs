@@ -209,6 +209,11 @@ pub fn texts(texts: &[&str]) -> Variant<'static> {
     Variant::new(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
 }
 
+/// Makes a set of exit codes; signals are the other half of what such a set may hold.
+pub fn exit_codes(codes: &[i32]) -> Variant<'static> {
+    Variant::new((codes.to_vec(), Vec::<i32>::new()))
+}
+
 /// Makes a time span.
 pub fn span(span: Duration) -> Variant<'static> {
     Variant::new(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))

@@ -8,7 +8,7 @@ use zbus::Variant;
 
 use crate::activator::checks::lifeline::PATH_UNIT;
 use crate::effects::profile;
-use crate::effects::systemd::{Property, Systemd, exec, span, texts};
+use crate::effects::systemd::{Property, Systemd, exec, exit_codes, span, texts};
 
 /// Its name.
 const TRIAL: &str = "autodeploy-trial.service";
@@ -76,7 +76,10 @@ fn trial_unit(command: &[String]) -> Vec<Property> {
         // READY comes at once; nothing may wait for the end of a trial.
         ("Type", text("notify")),
         ("NotifyAccess", text("main")),
-        ("Restart", text("on-failure")),
+        // Not `on-failure`: a switch resets what failed, and where that comes between the end of a
+        // killed process and that of its unit, the unit has ended well, and nobody goes on.
+        ("Restart", text("always")),
+        ("RestartPreventExitStatus", exit_codes(&[0])),
         ("RestartUSec", span(Duration::from_millis(200))),
         ("StartLimitIntervalUSec", span(Duration::ZERO)),
         ("WatchdogUSec", span(Duration::from_secs(60))),

@@ -3,7 +3,6 @@
 //! The answer goes from the service to the trial process by a file on no disk: it saves a question
 //! and decides nothing that could not be asked again.
 
-use std::fs;
 use std::path::PathBuf;
 use std::thread::{JoinHandle, spawn};
 
@@ -43,7 +42,7 @@ pub fn ask_whether_whole(paths: &Paths, request: &Request) -> JoinHandle<Vec<Sto
 pub fn hand_over(paths: &Paths, deployment: DeploymentId, asked: JoinHandle<Vec<StorePath>>) {
     let whole = Whole { deployment, paths: asked.join().unwrap_or_default() };
     if let Ok(json) = serde_json::to_vec(&whole) {
-        let _ = fs::write(file(paths), json);
+        let _ = files::write_durably(&file(paths), &json, 0o600);
     }
 }
 
@@ -99,7 +98,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_asked_again() {
         with_directory(|paths| {
-            fs::write(file(paths), "{").unwrap();
+            files::write_durably(&file(paths), b"{", 0o600).unwrap();
             assert_eq!(take_whole(paths, DeploymentId(7)), []);
             assert!(!file(paths).exists());
         });

@@ -248,6 +248,8 @@ fn a_killed_trial_process_reverts_once_forgiven_then_refused() -> Result<()> {
     ] {
         ask(&world, number, &new)?;
         wait_phase(&world, number, "watching")?;
+        // Also where a switch resets what failed in the moment in which it ends.
+        assert_eq!(world.host.unit_property(TRIAL, "Restart")?, "always");
         world.host.sh(&format!("systemctl kill -s KILL {TRIAL}"))?;
         assert_end(&end(&world, number)?, expected);
         assert_settled_on(&world, &old)?;

@@ -87,6 +87,42 @@ fn after_a_daemon_reload_only_a_transient_unit_is_restarted_as_it_was() -> Resul
 }
 
 #[test]
+fn what_is_reset_while_it_ends_has_ended_well_and_only_always_restarts_it() -> Result<()> {
+    let world = World::boot("reset-while-ending")?;
+    let host = &world.host;
+    // Somebody who does not end with the main process holds its unit up.
+    let line = "(trap '' TERM; exec sleep 5) & exec sleep 100000";
+    let restarts = [
+        ("if-failed", "-p Restart=on-failure"),
+        ("if-not-done", "-p Restart=always -p RestartPreventExitStatus=0"),
+    ];
+    let mut pids = Vec::new();
+    for (unit, restart) in restarts {
+        let run = format!("systemd-run --unit={unit} {restart} -p RestartSec=100ms");
+        host.sh(&format!("{run} -- /bin/sh -c \"{line}\""))?;
+        pids.push(host.unit_property(&format!("{unit}.service"), "MainPID")?);
+    }
+    host.sh(&format!("kill -KILL {}", pids.join(" ")))?;
+    for (unit, _) in restarts {
+        wait_until("the end to begin", SOON, || {
+            Ok(host.unit_property(&format!("{unit}.service"), "SubState")? == "stop-sigterm")
+        })?;
+    }
+    // As every switch does.
+    host.sh("systemctl reset-failed")?;
+    wait_until("a restart", SOON, || {
+        let now = host.unit_property("if-not-done.service", "MainPID")?;
+        Ok(now != "0" && now != pids[1])
+    })?;
+    wait_until("an end", SOON, || Ok(host.unit_state("if-failed.service")? == "inactive"))?;
+    let comes_back = wait_until("a restart that does not come", Duration::from_secs(2), || {
+        Ok(host.unit_property("if-failed.service", "MainPID")? != "0")
+    });
+    assert!(comes_back.is_err(), "it was restarted");
+    Ok(())
+}
+
+#[test]
 fn a_path_unit_dies_of_five_quick_starts_unless_the_limit_is_off() -> Result<()> {
     let service = |name: &str, limit: &str| {
         format!("[Unit]\n{limit}\n[Service]\nType=exec\nExecStart=/bin/rm -f /run/{name}-request\n")
