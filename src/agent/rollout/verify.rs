@@ -254,6 +254,13 @@ mod tests {
         check(Some('b'), lineage(false, (2, 1)), Err(Reason::NOT_A_DESCENDANT));
     }
 
+    #[test]
+    fn where_no_commit_is_new_nobody_signed() {
+        let found = Found::Good { by: Vec::new(), oldest: None };
+        let signed = Examined { found, ..Examined::default() };
+        assert_eq!(Lineage { signed, ..Lineage::default() }.signers(), None);
+    }
+
     /// What is said with the letters `a` and `b` in the place of tip and base.
     #[track_caller]
     fn says(lineage: Lineage, named: Named, message: &str, hint: &str) {
