@@ -119,17 +119,20 @@ fn done(program: Program) -> Result<Ended> {
     Ok(ended)
 }
 
-/// Makes a GC root. A repeat replaces it.
+/// Makes GC roots, each under its name. A repeat replaces them.
 ///
 /// # Errors
-/// The path is not rooted.
-pub fn root(directory: &Path, name: &str, target: &Path) -> Result<()> {
-    let making = || format!("could not root `{}`", target.display());
+/// Not all of the paths are rooted, or not durably; some may be.
+pub fn root(directory: &Path, roots: &[(&str, &StorePath)]) -> Result<()> {
+    let making = || format!("could not make roots in `{}`", directory.display());
     fs::create_dir_all(directory).with_context(making)?;
-    let (link, temporary) = (directory.join(name), directory.join(format!("{name}.new")));
-    files::remove(&temporary)?;
-    symlink(target, &temporary).with_context(making)?;
-    fs::rename(&temporary, &link).with_context(making)?;
+    for (name, target) in roots {
+        let making = || format!("could not root `{target}`");
+        let (link, temporary) = (directory.join(name), directory.join(format!("{name}.new")));
+        files::remove(&temporary)?;
+        symlink(target.as_path(), &temporary).with_context(making)?;
+        fs::rename(&temporary, &link).with_context(making)?;
+    }
     files::sync(directory).with_context(making)
 }
 
@@ -187,9 +190,13 @@ mod tests {
     fn a_root_is_replaced_and_removed() {
         let directory = tempfile::tempdir().unwrap();
         let roots = directory.path().join("autodeploy");
-        root(&roots, "old", Path::new("/nix/store/a")).unwrap();
-        root(&roots, "old", Path::new("/nix/store/b")).unwrap();
-        assert_eq!(fs::read_link(roots.join("old")).unwrap(), Path::new("/nix/store/b"));
+        let [first, second]: [StorePath; 2] = ["a", "b"]
+            .map(|hash| format!("/nix/store/{}-system", hash.repeat(32)).parse().unwrap());
+        root(&roots, &[("old", &first), ("new", &second)]).unwrap();
+        root(&roots, &[("old", &second)]).unwrap();
+        for name in ["old", "new"] {
+            assert_eq!(fs::read_link(roots.join(name)).unwrap(), second.as_path());
+        }
         unroot(&roots, &["old", "new"]);
         assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
     }

@@ -191,12 +191,11 @@ impl Host for Machine {
 
     fn root(&mut self, trial: &Trial) -> Result<()> {
         let roots = Path::new(ROOTS);
-        profile::root(roots, "old", trial.old().as_path())?;
-        profile::root(roots, "new", trial.request.toplevel.as_path())?;
-        match profile::own_closure() {
-            Some(own) => profile::root(roots, "activator", own.as_path()),
-            None => Ok(()),
-        }
+        let own = profile::own_closure();
+        let systems = [("old", trial.old()), ("new", &trial.request.toplevel)];
+        let named: Vec<_> =
+            systems.into_iter().chain(own.iter().map(|it| ("activator", it))).collect();
+        profile::root(roots, &named)
     }
 
     fn unroot(&mut self, loose: Option<&StorePath>) {
@@ -359,7 +358,7 @@ pub fn unroot(loose: Option<&StorePath>) {
     let roots = Path::new(ROOTS);
     match loose {
         // What cannot be rooted now has the roots of its trial for longer.
-        Some(loose) if profile::root(roots, LOOSE, loose.as_path()).is_err() => return,
+        Some(loose) if profile::root(roots, &[(LOOSE, loose)]).is_err() => return,
         Some(_) => {}
         None => profile::unroot(roots, &[LOOSE]),
     }

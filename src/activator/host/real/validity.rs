@@ -65,7 +65,7 @@ fn whole(nix_bin: &Path, [running, old, new]: [&StorePath; 3]) -> Result<(), Fai
 
 /// Rooted first: the agent may delete what only its own root holds, and have it made anew.
 fn is_signed(nix_bin: &Path, new: &StorePath, keys: &[String]) -> Result<(), Refused> {
-    profile::root(Path::new(ROOTS), "new", new.as_path()).map_err(|error| {
+    profile::root(Path::new(ROOTS), &[("new", new)]).map_err(|error| {
         let message = format!("could not root `{new}`: {error:#}");
         (Failure::new(Reason::INTERNAL, message).hint("is there room in `/nix/var`?"), true)
     })?;

@@ -8,7 +8,12 @@ use super::{Figures, STARTED, boot, median};
 use crate::wait::wait_until;
 use crate::world::World;
 
-const ROUNDS: usize = 7;
+/// How many pairs are measured; with seven, one run differed from the next by what is measured.
+const ROUNDS: usize = 21;
+
+/// How many pairs come first and do not count: the first ones find nothing in any cache.
+const WARM_UP: usize = 4;
+
 const LIMIT: Duration = Duration::from_secs(300);
 const URL: &str = "http://forge/git/infra.git";
 
@@ -29,9 +34,9 @@ echo $(( (end - begin) / 1000 ))
 /// # Errors
 /// Fails when the machine cannot be booted or a commit is not deployed.
 pub fn switch_small(figures: &mut Figures) -> Result<()> {
-    let (ours, by_hand) = measure("bench-small", |_| Ok(()))?;
-    figures.insert("switch_small_by_hand_ms", by_hand);
-    figures.insert("switch_extra_ms_small", ours - by_hand);
+    let pairs = measure("bench-small", |_| Ok(()))?;
+    figures.insert("switch_small_by_hand_ms", over(&pairs, |pair| pair.by_hand));
+    figures.insert("switch_extra_ms_small", over(&pairs, |pair| pair.ours - pair.by_hand));
     Ok(())
 }
 
@@ -40,17 +45,27 @@ pub fn switch_small(figures: &mut Figures) -> Result<()> {
 /// # Errors
 /// As [`switch_small`].
 pub fn switch_large(figures: &mut Figures) -> Result<()> {
-    let (ours, by_hand) = measure("bench-large", grow)?;
-    figures.insert("switch_large_by_hand_ms", by_hand);
-    figures.insert("switch_overhead_ratio_large", ours / by_hand);
+    let pairs = measure("bench-large", grow)?;
+    figures.insert("switch_large_by_hand_ms", over(&pairs, |pair| pair.by_hand));
+    figures.insert("switch_overhead_ratio_large", over(&pairs, |pair| pair.ours / pair.by_hand));
     Ok(())
 }
 
-/// Gives the medians of ours and of the same by hand, in milliseconds.
-///
+/// Ours and the same by hand, one right after the other: milliseconds.
+struct Pair {
+    ours: f64,
+    by_hand: f64,
+}
+
+/// The median over all pairs. What a pair is measured for is taken from it before, because the
+/// machine's own speed differs more from one pair to the next than the two within one.
+fn over(pairs: &[Pair], figure: fn(&Pair) -> f64) -> f64 {
+    median(pairs.iter().map(figure).collect())
+}
+
 /// Each has a commit of its own of the same shape, so that neither finds in the store what the
 /// other brought, and they take turns in going first.
-fn measure(label: &str, prepare: fn(&World) -> Result<()>) -> Result<(f64, f64)> {
+fn measure(label: &str, prepare: fn(&World) -> Result<()>) -> Result<Vec<Pair>> {
     let world = boot(label, |infra| {
         let config = infra.default_config(URL, "20s", "1s");
         config.replace("poll_interval = \"2s\"", "poll_interval = \"10h\"")
@@ -59,16 +74,20 @@ fn measure(label: &str, prepare: fn(&World) -> Result<()>) -> Result<(f64, f64)>
     world.host.run_limited("autodeployctl run-now", LIMIT)?.ok()?;
     let clone = format!("git init -q -b main ~/by-hand; cd ~/by-hand; git remote add origin {URL}");
     as_agent(&world, &format!("{clone}; git fetch -q origin main"))?;
-    let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS * 2 {
-        world.forge.push("round", |infra| infra.etc("round", &round.to_string()))?;
-        // Ours, by hand, by hand, ours, ours, by hand, …
-        match round % 4 {
-            0 | 3 => ours.push(run_now(&world)?),
-            _ => by_hand.push(as_agent(&world, BY_HAND)?.parse::<f64>()? / 1000.0),
+    let commit = |name: String| world.forge.push("round", |infra| infra.etc("round", &name));
+    let mut pairs = Vec::new();
+    for round in 0..WARM_UP + ROUNDS {
+        let mut pair = Pair { ours: 0.0, by_hand: 0.0 };
+        for second in [false, true] {
+            commit(format!("{round} {second}"))?;
+            match second == (round % 2 == 0) {
+                true => pair.by_hand = as_agent(&world, BY_HAND)?.parse::<f64>()? / 1000.0,
+                false => pair.ours = run_now(&world)?,
+            }
         }
+        pairs.push(pair);
     }
-    Ok((median(ours), median(by_hand)))
+    Ok(pairs.split_off(WARM_UP))
 }
 
 /// Lets the agent deploy the tip, and gives the milliseconds from the command to the switch.
