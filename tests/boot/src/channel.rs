@@ -11,7 +11,7 @@ use autodeploy_testhost::run::Output;
 use autodeploy_testhost::wait::wait_for;
 use serde_json::{Value, json};
 
-/// The way into one machine; it stays open over reboots.
+/// The way into one machine; it ends with the power, and so with each reset.
 #[derive(Debug)]
 pub struct Channel {
     stream: UnixStream,

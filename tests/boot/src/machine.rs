@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use autodeploy_testhost::run::{self, Output};
@@ -183,7 +184,9 @@ impl Machine {
         command.args(["-monitor", &monitor, "-device", "virtio-serial-pci"]);
         command.args(["-device", "virtserialport,chardev=port,name=autodeploy-test"]);
         command.args(["-device", "virtio-rng-pci"]);
-        command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+        // A reset ends `qemu`, and `wait_booted` switches the power on again: after a kept memory of
+        // more than half a minute, a reset leaves OVMF in a storm of timer interrupts for ever.
+        command.args(["-device", "i6300esb", "-action", "watchdog=reset,reboot=shutdown"]);
         Ok(command)
     }
 
@@ -191,15 +194,42 @@ impl Machine {
     ///
     /// # Errors
     /// Fails, with the end of the console's output, when that takes longer than [`BOOT_LIMIT`].
-    pub fn wait_booted(&self) -> Result<String> {
-        let channel = self.channel.as_ref().context("no power")?;
-        let boot = channel.borrow_mut().next_boot(BOOT_LIMIT);
-        let boot = boot.with_context(|| format!("the console says:\n{}", self.console_end()))?;
+    pub fn wait_booted(&mut self) -> Result<String> {
+        let deadline = Instant::now() + BOOT_LIMIT;
+        let boot = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let channel = self.channel.as_ref().context("no power")?;
+            let boot = channel.borrow_mut().next_boot(left);
+            match boot {
+                Ok(boot) => break boot,
+                Err(_) if self.was_reset()? => self.switch_on(&[])?,
+                Err(error) => {
+                    return Err(error.context(format!("the console says:\n{}", self.console_end())));
+                }
+            }
+        };
         let state = self.run_limited("systemctl is-system-running --wait", BOOT_LIMIT)?;
         match state.text() {
             "running" | "degraded" => Ok(boot),
             other => bail!("the machine is `{other}`\n{}", self.console_end()),
         }
+    }
+
+    /// Tells whether `qemu` ended by itself, which is a reset; the power is off then.
+    fn was_reset(&mut self) -> Result<bool> {
+        let Some(power) = &mut self.power else { return Ok(false) };
+        // The line to it is closed a moment before it is gone.
+        let until = Instant::now() + Duration::from_secs(5);
+        loop {
+            match power.try_wait()? {
+                Some(status) if status.success() => break,
+                Some(status) => bail!("`qemu` ended with {status}: {}", self.words_of_qemu()),
+                None if Instant::now() > until => return Ok(false),
+                None => sleep(Duration::from_millis(50)),
+            }
+        }
+        self.power_cut()?;
+        Ok(true)
     }
 
     /// Cuts the power: what was not written to the disk is lost.

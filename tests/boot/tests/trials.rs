@@ -16,7 +16,7 @@ fn armed(label: &str, loader: Loader, name: &str) -> Result<Machine> {
 }
 
 /// A person reboots, as `activation.reboot = "never"` leaves it to them.
-fn reboot(machine: &Machine) -> Result<()> {
+fn reboot(machine: &mut Machine) -> Result<()> {
     machine.run("systemctl --no-block reboot")?;
     machine.wait_booted().map(drop)
 }
@@ -32,7 +32,7 @@ fn assert_boots(machine: &mut Machine, name: &str) -> Result<()> {
 
 fn is_kept_after_its_boot(loader: Loader) -> Result<()> {
     let mut machine = armed("kept", loader, "good")?;
-    reboot(&machine)?;
+    reboot(&mut machine)?;
     assert_eq!(machine.booted_system()?, machine.closure("good"));
     assert!(machine.sh("cat /proc/cmdline")?.contains("trial=good"));
     assert_eq!(machine.wait_end(1)?, "kept/healthy");
@@ -51,7 +51,7 @@ fn a_new_kernel_is_the_default_of_grub_only_after_its_window() -> Result<()> {
 
 fn comes_back(loader: Loader, name: &str, words: &str) -> Result<()> {
     let mut machine = armed(name, loader, name)?;
-    reboot(&machine)?;
+    reboot(&mut machine)?;
     assert!(machine.console().contains(words), "{}", machine.console_end());
     assert_eq!(machine.booted_system()?, machine.closure("first"));
     assert_eq!(machine.wait_end(1)?, "failed/bootloader-did-not-start-it");
