@@ -19,9 +19,7 @@
         args = [ "-c" ''
           export PATH=/usr/bin:/bin
           mkdir -p $out/bin $out/lib/systemd
-          for program in systemctl systemd-run journalctl systemd-inhibit busctl; do
-            ln -s /usr/bin/$program $out/bin/$program
-          done
+          ln -s -t $out/bin /usr/bin/systemctl /usr/bin/systemd-run /usr/bin/journalctl /usr/bin/systemd-inhibit /usr/bin/busctl
           ln -s /usr/lib/systemd/systemd $out/lib/systemd/systemd
         '' ];
       };
