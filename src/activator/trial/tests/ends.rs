@@ -1,11 +1,15 @@
 //! What an end says, and when a closure that is not to blame is given up all the same.
 
-use super::{Verdict, policy, reverting};
-use crate::activator::trial::Policy;
+use std::time::Duration;
+
+use super::{Verdict, check_of, policy, reverting, s, seen};
 use crate::activator::trial::ending::{
     kept, not_quite_kept, runs_already, shut_down_after_boot, staged, struck,
 };
 use crate::activator::trial::phase::{End, Mark, Phase};
+use crate::activator::trial::seen::{CheckSeen, Seen, System};
+use crate::activator::trial::{Policy, Step, decide};
+use crate::handover::report::CheckState::{Green, Pending, Red};
 use crate::model::failure::{Failure, Reason};
 
 #[test]
@@ -60,4 +64,33 @@ fn a_phase_says_which_try_it_is_from_the_second_on() {
     let back = |tries| reverting(Verdict::Unhealthy, tries).message();
     assert!(!back(0).contains("try"), "{}", back(0));
     assert!(back(1).ends_with(", try 2"), "{}", back(1));
+}
+
+/// The next step 300 ms before a second that counts, or at the deadline.
+fn in_the_window(now: Duration, checks: Vec<CheckSeen>) -> Step {
+    let seen = Seen { now, checks, ..seen(0, System::New) };
+    decide(&Phase::Watching { since: s(0) }, &seen, &policy())
+}
+
+#[test]
+fn the_window_is_not_slept_over() {
+    let short = Duration::from_millis(300);
+    for (second, state) in [(60, Green), (300, Red)] {
+        let step = in_the_window(s(second) - short, vec![check_of("web", state, 0)]);
+        assert_eq!(step, Step::Wait(short), "{state:?}");
+    }
+}
+
+#[test]
+fn what_was_not_healthy_is_named_with_what_it_said() {
+    let silent = CheckSeen { message: String::new(), ..check_of("api", Pending, 0) };
+    let checks = vec![check_of("web", Red, 0), check_of("db", Green, 299), silent];
+    let Step::Enter(Phase::Reverting { cause, .. }) = in_the_window(s(300), checks) else {
+        panic!("it is reverted");
+    };
+    assert_eq!(
+        cause.failure.message,
+        "the new system was not healthy within 300 s \
+         (check `web`: answered 503; check `api` gave no answer)"
+    );
 }
