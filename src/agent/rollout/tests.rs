@@ -12,6 +12,8 @@ use crate::handover::report::{Report, Trial};
 use crate::model::failure::Failure;
 use crate::trust::KeysId;
 
+mod ends;
+
 pub(super) fn commit(letter: char) -> CommitId {
     letter.to_string().repeat(40).parse().unwrap()
 }

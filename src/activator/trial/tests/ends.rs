@@ -66,7 +66,7 @@ fn a_phase_says_which_try_it_is_from_the_second_on() {
     assert!(back(1).ends_with(", try 2"), "{}", back(1));
 }
 
-/// The next step 300 ms before a second that counts, or at the deadline.
+/// What is decided about the new system at this time of a window that began at zero.
 fn in_the_window(now: Duration, checks: Vec<CheckSeen>) -> Step {
     let seen = Seen { now, checks, ..seen(0, System::New) };
     decide(&Phase::Watching { since: s(0) }, &seen, &policy())
