@@ -283,3 +283,27 @@ fn check(check: report::CheckReport) -> Check {
 fn from_json<T: serde::de::DeserializeOwned>(column: &Option<String>) -> Vec<T> {
     column.as_ref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_looked_at_is_shown_from_the_history_and_what_cannot_be_read_is_not() {
+        let stored = |checks: &str| Row { checks: Some(checks.to_owned()), ..Row::default() };
+        let shown = |row: &Row| details(row, Vec::new(), &Seen::default()).checks;
+        let check =
+            r#"[{"name":"web","kind":"http","severity":"required","state":"red","message":"500"}]"#;
+        let expected = Check {
+            name: "web".to_owned(),
+            kind: "http".to_owned(),
+            severity: "required".to_owned(),
+            state: "red".to_owned(),
+            excused: false,
+            message: "500".to_owned(),
+        };
+        assert_eq!(shown(&stored(check)), [expected]);
+        assert_eq!(shown(&stored("[{")), []);
+        assert_eq!(shown(&Row::default()), []);
+    }
+}

@@ -146,7 +146,7 @@ mod tests {
         let hourly = |failures| {
             next_poll(&polls(failures), Urgency::Usual, Start::Restart, 60 * MINUTE) / 1000 - 100
         };
-        assert_eq!([1, 2, 7, 9].map(hourly), [60, 120, 3600, 3600]);
+        assert_eq!([0, 1, 2, 7, 9].map(hourly), [3600, 60, 120, 3600, 3600]);
     }
 
     #[test]
