@@ -63,6 +63,8 @@ fn over(pairs: &[Pair], figure: fn(&Pair) -> f64) -> f64 {
     median(pairs.iter().map(figure).collect())
 }
 
+/// Deploys and builds by hand in turns, and gives the pairs that count.
+///
 /// Each has a commit of its own of the same shape, so that neither finds in the store what the
 /// other brought, and they take turns in going first.
 fn measure(label: &str, prepare: fn(&World) -> Result<()>) -> Result<Vec<Pair>> {
@@ -74,15 +76,15 @@ fn measure(label: &str, prepare: fn(&World) -> Result<()>) -> Result<Vec<Pair>> 
     world.host.run_limited("autodeployctl run-now", LIMIT)?.ok()?;
     let clone = format!("git init -q -b main ~/by-hand; cd ~/by-hand; git remote add origin {URL}");
     as_agent(&world, &format!("{clone}; git fetch -q origin main"))?;
-    let commit = |name: String| world.forge.push("round", |infra| infra.etc("round", &name));
     let mut pairs = Vec::new();
     for round in 0..WARM_UP + ROUNDS {
         let mut pair = Pair { ours: 0.0, by_hand: 0.0 };
-        for second in [false, true] {
-            commit(format!("{round} {second}"))?;
-            match second == (round % 2 == 0) {
-                true => pair.by_hand = as_agent(&world, BY_HAND)?.parse::<f64>()? / 1000.0,
-                false => pair.ours = run_now(&world)?,
+        let ours_first = round % 2 == 0;
+        for ours in [ours_first, !ours_first] {
+            world.forge.push("round", |infra| infra.etc("round", &format!("{round} {ours}")))?;
+            match ours {
+                true => pair.ours = run_now(&world)?,
+                false => pair.by_hand = as_agent(&world, BY_HAND)?.parse::<f64>()? / 1000.0,
             }
         }
         pairs.push(pair);
