@@ -352,7 +352,6 @@ pub fn publish(directory: &Path, report: &Report) -> Result<()> {
     files::write_durably(&directory.join(report::FILE), &bytes, 0o644)
 }
 
-/// Collects the state of the checks before the switch.
 /// Removes the roots of a trial, as [`Host::unroot`]; without a trial as well.
 pub fn unroot(loose: Option<&StorePath>) {
     let roots = Path::new(ROOTS);
@@ -365,6 +364,7 @@ pub fn unroot(loose: Option<&StorePath>) {
     profile::unroot(roots, ROOT_NAMES);
 }
 
+/// Collects the state of the checks before the switch.
 fn before(shared: Vec<(String, crate::config::settings::Check)>, prober: &Path) -> Before {
     let rounds: Vec<_> = shared
         .into_iter()
