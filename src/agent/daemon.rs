@@ -4,6 +4,7 @@
 //! in `status` and is tried again. Everything that takes time is a future that is polled here, so
 //! the socket, the watchdog and SIGTERM are served whatever else runs.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +21,7 @@ use crate::config::settings::Settings;
 use crate::control::ask::{Refusal, Told};
 use crate::control::status::Status;
 use crate::handover::lifeline::NixReach;
+use crate::handover::report::Report;
 use crate::model::commit::CommitId;
 use crate::model::deployment::DeploymentId;
 use crate::model::event::EventKind;
@@ -105,6 +107,8 @@ pub struct Agent<H> {
     superseding: Option<DeploymentId>,
     profile_since_ms: u64,
     unreachable_told: Option<DeploymentId>,
+    /// The report of a trial that is on, and since when it says the same.
+    trial_stands: Option<(Rc<Report>, u64)>,
     held_told: Option<(DeploymentId, String)>,
     configured: Configured,
     insist: seen::Insist,
@@ -153,6 +157,7 @@ impl<H: Host> Agent<H> {
             superseding: None,
             profile_since_ms: started.boottime_ms,
             unreachable_told: None,
+            trial_stands: None,
             held_told: None,
             configured: Configured::Same,
             insist: seen::Insist::default(),

@@ -22,6 +22,10 @@ pub const FRESH_POLL_MS: u64 = 5_000;
 /// The activator's report names a request within this time, or the activator is out of order.
 pub const REQUEST_TAKEN_WITHIN_MS: u64 = 10_000;
 
+/// How long the report of a trial that is on may stand still before the activator is started, to
+/// look after a trial whose process is gone for good.
+pub const TRIAL_STANDS_STILL_MS: u64 = 600_000;
+
 /// An interrupted trial is tried once more.
 pub const INTERRUPTIONS_ALLOWED: u32 = 1;
 

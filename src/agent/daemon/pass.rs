@@ -1,8 +1,11 @@
 //! One pass: observe, decide, and on until there is nothing more to do.
 
+use std::rc::Rc;
+
 use crate::agent::daemon::Agent;
 use crate::agent::history::{Entry, Row};
 use crate::agent::host::Host;
+use crate::agent::policy::TRIAL_STANDS_STILL_MS;
 use crate::agent::policy::gates::{self, GateKind};
 use crate::agent::rollout::advance::advance;
 use crate::agent::rollout::seen::Insist;
@@ -197,6 +200,7 @@ impl<H: Host> Agent<H> {
     fn rest(&mut self) {
         let seen = self.see();
         self.ask_again(&seen);
+        self.look_after_the_trial(&seen);
         self.tell_held(&seen);
         self.tell_stale(&seen);
         self.hand_over_mark(&seen);
@@ -222,6 +226,25 @@ impl<H: Host> Agent<H> {
         {
             self.send_request(front, toplevel, seen);
         }
+    }
+
+    /// Has the activator started when the report of a trial stands still.
+    ///
+    /// systemd starts a trial's process again however it ends, unless its unit was stopped by
+    /// another one. The activator goes on with what nobody is at work on, and an announcement is
+    /// all that starts it; where the trial only takes its time, nothing comes of it.
+    fn look_after_the_trial(&mut self, seen: &Seen) {
+        let now = seen.now.boottime_ms;
+        let report = seen.world.report.as_ref().filter(|report| trial::is_at_work(report));
+        let known = self.trial_stands.take();
+        let Some(report) = report.cloned() else { return };
+        let same = known.filter(|(known, _)| Rc::ptr_eq(known, &report));
+        let since = same.map_or(now, |(_, since)| since);
+        let still = now.saturating_sub(since) >= TRIAL_STANDS_STILL_MS;
+        if still {
+            self.host.announce();
+        }
+        self.trial_stands = Some((report, if still { now } else { since }));
     }
 
     fn tell_held(&mut self, seen: &Seen) {

@@ -18,6 +18,7 @@ use crate::control::status::Status;
 
 mod ancestry;
 mod armed;
+mod at_work;
 mod bad_input;
 mod clock;
 mod collisions;

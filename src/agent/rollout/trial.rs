@@ -2,7 +2,7 @@
 
 use crate::agent::policy::{INTERRUPTIONS_ALLOWED, REQUEST_TAKEN_WITHIN_MS};
 use crate::agent::rollout::{Deployment, End, Seen, Stage, Step, Under};
-use crate::handover::report::Trial;
+use crate::handover::report::{Report, Trial};
 use crate::model::deployment::{Outcome, Phase};
 use crate::model::failure::Reason;
 use crate::model::store_path::StorePath;
@@ -85,6 +85,13 @@ fn forgotten(deployment: &Deployment) -> End {
         true => End { retry: true, ..end },
         false => End { blocks: true, ..end },
     }
+}
+
+/// Tells whether a process has to be at work on the trial that is reported. One that is armed waits
+/// for whoever reboots.
+pub fn is_at_work(report: &Report) -> bool {
+    let trial = report.trial.as_ref();
+    trial.is_some_and(|trial| trial.outcome.is_none() && trial.phase != Phase::Armed)
 }
 
 /// Tells whether the activator should have named the request by now.
