@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::disk;
 use crate::forge::{Forge, Scheme};
 use crate::host::{Host, HostOptions};
 use crate::infra::Infra;
@@ -65,6 +66,7 @@ impl World {
         prepare: impl FnOnce(&Infra, &Host) -> Result<()>,
     ) -> Result<World> {
         let place = Place::claim(label)?;
+        disk::in_memory_if_wanted(&place.path)?;
         let network = Network::make(&place.name)?;
         let infra = Infra::make(place.path.join("infra"), &options.name)?;
         let forge = Forge::make(network, &place.path.join("forge"), infra)?;
