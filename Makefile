@@ -55,7 +55,7 @@ test-unit: requirements
 
 test-host: requirements
 	$(CARGO) build
-	AUTODEPLOY_HOST_DISKS=memory $(RUN_TESTS) --package $(HOST_CRATE)
+	AUTODEPLOY_HOST_QUICK=1 $(RUN_TESTS) --package $(HOST_CRATE)
 
 test-boot: requirements
 	@tests/boot/install-requirements

@@ -3,23 +3,25 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::place;
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-/// Lays a writable tree over the base tree and gives its path.
+/// Lays a writable tree over others, the uppermost first, and gives its path.
 ///
 /// It stays mounted while the machine has no power, as a disk keeps what was written.
 ///
 /// # Errors
 /// Fails when it cannot be mounted.
-pub fn overlay(base: &Path, folder: &Path) -> Result<PathBuf> {
+pub fn overlay(below: &[PathBuf], folder: &Path) -> Result<PathBuf> {
     let (upper, work, root) = (folder.join("upper"), folder.join("work"), folder.join("root"));
     for part in [&upper, &work, &root] {
         fs::create_dir_all(part)?;
     }
+    let below: Vec<_> = below.iter().map(|tree| tree.display().to_string()).collect();
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",
-        base.display(),
+        below.join(":"),
         upper.display(),
         work.display()
     );
@@ -42,8 +44,8 @@ pub fn small(place: &Path, bytes: u64) -> Result<()> {
 /// Free memory that has to be there before machines lie in it: eight of them take a gigabyte.
 const ENOUGH_MEMORY_KIB: u64 = 8 << 20;
 
-/// Lets what comes to lie in a folder lie in memory, where `AUTODEPLOY_HOST_DISKS` is `memory` and
-/// there is enough of it; on disk otherwise.
+/// Lets what comes to lie in a folder lie in memory, with `AUTODEPLOY_HOST_QUICK` and where there is
+/// enough of it; on disk otherwise.
 ///
 /// A power cut here takes processes and no writes, so that nothing is proved less, and a fifth of
 /// the processor's time is spared: file systems look long for room where a hundred machines come
@@ -52,8 +54,7 @@ const ENOUGH_MEMORY_KIB: u64 = 8 << 20;
 /// # Errors
 /// Fails when it cannot be mounted.
 pub fn in_memory_if_wanted(folder: &Path) -> Result<()> {
-    let wanted = std::env::var_os("AUTODEPLOY_HOST_DISKS").is_some_and(|disks| disks == "memory");
-    if !wanted || available_memory_kib() < ENOUGH_MEMORY_KIB {
+    if !place::is_quick() || available_memory_kib() < ENOUGH_MEMORY_KIB {
         return Ok(());
     }
     mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))

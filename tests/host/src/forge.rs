@@ -57,9 +57,10 @@ impl Forge {
     /// # Errors
     /// Fails when something of it cannot be made; what was made goes with its place.
     pub fn make(network: Network, folder: &Path, infra: Infra) -> Result<Forge> {
-        let root = disk::overlay(&base::tree()?, folder)?;
+        let root = disk::overlay(&[base::tree()?], folder)?;
         run::shell(&format!(
             "git init -q --bare -b main '{root}/srv/git/infra.git'
+             git config --file '{root}/srv/git/infra.git/config' receive.autogc false
              git config --file '{root}/etc/gitconfig' safe.directory '*'",
             root = root.display()
         ))?;

@@ -193,7 +193,15 @@ impl Infra {
     pub fn git(&self, arguments: &[&str]) -> Result<String> {
         let mut git = Command::new("git");
         git.current_dir(&self.path).args(["-c", "user.name=Test", "-c", "user.email=test@forge"]);
-        git.args(["-c", "commit.gpgsign=false", "-c", "safe.directory=*"]).args(arguments);
+        git.args([
+            "-c",
+            "commit.gpgsign=false",
+            "-c",
+            "safe.directory=*",
+            "-c",
+            "maintenance.auto=false",
+        ])
+        .args(arguments);
         git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
         run(&mut git, Duration::from_secs(60))?.ok().with_context(|| format!("git {arguments:?}"))
     }

@@ -16,6 +16,11 @@ pub fn folder() -> PathBuf {
     target().join("host")
 }
 
+/// Tells whether machines are for tests alone, where nothing is measured: `AUTODEPLOY_HOST_QUICK`.
+pub fn is_quick() -> bool {
+    std::env::var_os("AUTODEPLOY_HOST_QUICK").is_some()
+}
+
 /// The project's own folder.
 pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_default()

@@ -1,5 +1,7 @@
 //! A machine, a forge and a cable between them: what every case starts from.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::disk;
@@ -9,6 +11,7 @@ use crate::infra::Infra;
 use crate::network::Network;
 use crate::package;
 use crate::place::Place;
+use crate::stock;
 
 /// Everything of one case; dropping it removes everything.
 #[derive(Debug)]
@@ -65,6 +68,16 @@ impl World {
         options: HostOptions,
         prepare: impl FnOnce(&Infra, &Host) -> Result<()>,
     ) -> Result<World> {
+        World::install_over(&stock::below(&options)?, label, options, prepare)
+    }
+
+    /// As [`World::install`], on a disk over these trees.
+    pub(crate) fn install_over(
+        below: &[PathBuf],
+        label: &str,
+        options: HostOptions,
+        prepare: impl FnOnce(&Infra, &Host) -> Result<()>,
+    ) -> Result<World> {
         let place = Place::claim(label)?;
         disk::in_memory_if_wanted(&place.path)?;
         let network = Network::make(&place.name)?;
@@ -74,7 +87,7 @@ impl World {
             format!("{}:/srv/infra", forge.infra.path.display()),
             format!("{}:/srv/git/infra.git", forge.repository().display()),
         ];
-        let host = Host::lay_out(&place.name, &place.path.join("host"), &options, &binds)?;
+        let host = Host::lay_out(&place, below, &options, &binds)?;
         forge.introduce_to(&host.root)?;
         prepare(&forge.infra, &host)?;
         let first_commit = forge.push("first", |_| Ok(()))?;

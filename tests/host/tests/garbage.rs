@@ -45,6 +45,8 @@ fn is_whole(world: &World, toplevel: &str) -> Result<bool> {
 
 /// Switches to a system that no profile leads to, as `nixos-rebuild test` does.
 fn test_by_hand(world: &World, motd: &str) -> Result<String> {
+    // An agent that never saw what ran before could not tell this from a profile set by hand.
+    world.host.wait_phase("idle")?;
     let infra = &world.forge.infra;
     infra.git(&["checkout", "-q", "-b", "by-hand"])?;
     infra.etc("motd", &format!("{motd}\n"))?;

@@ -1,7 +1,7 @@
 //! Power: installing, booting, restarting, cutting.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,27 +10,30 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{BOOT_LIMIT, Host, HostOptions};
+use crate::place::{self, Place};
 use crate::run::{Output, run};
 use crate::wait::{wait_for, wait_until};
-use crate::{base, cgroup, disk, place};
+use crate::{base, cgroup, disk};
 
 impl Host {
     /// Lays out a machine's disk; nothing of NixOS is on it before [`Host::install`].
     ///
-    /// `binds` are `OUTSIDE:INSIDE` folders that the machine may read.
+    /// `below` are the trees that it lies on, the uppermost first; `binds` are `OUTSIDE:INSIDE`
+    /// folders that the machine may read.
     ///
     /// # Errors
-    /// Fails when the base tree or the overlay cannot be made.
+    /// Fails when the overlay cannot be made.
     pub fn lay_out(
-        machine: &str,
-        folder: &Path,
+        place: &Place,
+        below: &[PathBuf],
         options: &HostOptions,
         binds: &[String],
     ) -> Result<Host> {
-        let root = disk::overlay(&base::tree()?, folder)?;
+        let folder = place.path.join("host");
+        let root = disk::overlay(below, &folder)?;
         let mut host = Host {
             name: options.name.clone(),
-            machine: machine.to_string(),
+            machine: place.name.clone(),
             root,
             console: folder.join("console.log"),
             binds: binds.iter().map(|bind| format!("--bind-ro={bind}")).collect(),
@@ -41,9 +44,9 @@ impl Host {
         };
         let loader = place::resource("stand-in/loader");
         host.binds.push(format!("--bind-ro={}:/usr/lib/testhost/loader", loader.display()));
-        host.small_disk(folder, "/boot", options.boot_bytes)?;
-        host.small_disk(folder, "/var/lib/autodeploy", options.state_bytes)?;
-        host.small_disk(folder, "/nix/store", options.store_bytes)?;
+        host.small_disk(&folder, "/boot", options.boot_bytes)?;
+        host.small_disk(&folder, "/var/lib/autodeploy", options.state_bytes)?;
+        host.small_disk(&folder, "/nix/store", options.store_bytes)?;
         host.write_identity()?;
         Ok(host)
     }
@@ -108,7 +111,7 @@ impl Host {
         output
     }
 
-    fn power_supply(&self, groups: &[std::path::PathBuf]) -> Command {
+    fn power_supply(&self, groups: &[PathBuf]) -> Command {
         let mut command = Command::new(place::resource("stand-in/power"));
         command.args(groups).arg("--").arg("--quiet").arg("-D").arg(&self.root);
         command.args([
