@@ -15,6 +15,15 @@ use anyhow::{Context, Result};
 use crate::place;
 use crate::run::{self, run};
 
+/// What Git is told at each call.
+const SETTINGS: [&str; 5] = [
+    "user.name=Test",
+    "user.email=test@forge",
+    "commit.gpgsign=false",
+    "safe.directory=*",
+    "maintenance.auto=false",
+];
+
 /// The work tree of the infra repository, outside of every machine.
 #[derive(Debug, Clone)]
 pub struct Infra {
@@ -192,16 +201,8 @@ impl Infra {
     /// Fails when Git does.
     pub fn git(&self, arguments: &[&str]) -> Result<String> {
         let mut git = Command::new("git");
-        git.current_dir(&self.path).args(["-c", "user.name=Test", "-c", "user.email=test@forge"]);
-        git.args([
-            "-c",
-            "commit.gpgsign=false",
-            "-c",
-            "safe.directory=*",
-            "-c",
-            "maintenance.auto=false",
-        ])
-        .args(arguments);
+        git.current_dir(&self.path);
+        git.args(SETTINGS.iter().flat_map(|setting| ["-c", setting])).args(arguments);
         git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
         run(&mut git, Duration::from_secs(60))?.ok().with_context(|| format!("git {arguments:?}"))
     }

@@ -3,10 +3,10 @@
 //! In reading order: `run` (programs with a time limit), `place` (where things lie, what is left of
 //! others), `base` (the tree below every host), `cgroup`, `disk`, `network` (what a machine is made of),
 //! `host` (a machine with power), `infra` (the repository it follows), `package` (autodeploy itself),
-//! `stock` (what a store has at once), `shim` (other releases of it), `forge` (who serves the repository), `world` (all of them together),
-//! `requests` (to the activator, by hand),
-//! `wait` (levels with a deadline), `observer` and `interruptions` (random kills and power cuts, and
-//! who looks at what they leave).
+//! `shim` (other releases of it), `forge` (who serves the repository), `world` (all of them together),
+//! `stock` (what a store has at once), `requests` (to the activator, by hand), `wait` (levels with a
+//! deadline), `observer` and `interruptions` (random kills and power cuts, and who looks at what they
+//! leave).
 
 pub mod base;
 pub mod cgroup;
