@@ -38,7 +38,7 @@ pub struct Image {
 /// Fails when the machine cannot be installed, or a tool is missing.
 pub fn image(loader: Loader) -> Result<Image> {
     let name = format!("boot-image-{}-{:016x}", loader.word(), state_of_sources()?);
-    let folder = parts::once(&place::folder().join(name), |folder| {
+    let folder = place::once(&place::folder().join(name), |folder| {
         clear_old(loader)?;
         make(loader, folder)
     })?;

@@ -1,6 +1,5 @@
 //! Kernel, initrds and boot loaders: made once, shared by all.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use autodeploy_testhost::base::fingerprint;
 use autodeploy_testhost::{place, run};
-use nix::fcntl::{Flock, FlockArg};
 
 const RECIPE: &str = concat!(include_str!("../boot-parts"), include_str!("../guest/initrd-init"));
 
@@ -23,7 +21,7 @@ pub fn resource(name: &str) -> PathBuf {
 /// Fails when it cannot be made; then nothing with its name exists.
 pub fn folder() -> Result<PathBuf> {
     let name = format!("boot-parts-{:016x}", fingerprint(RECIPE.as_bytes()));
-    once(&place::folder().join(name), |unfinished| {
+    place::once(&place::folder().join(name), |unfinished| {
         eprintln!("fetching kernel and boot loaders (once, about half a minute)");
         let mut recipe = Command::new(resource("boot-parts"));
         run::run(recipe.arg(unfinished), Duration::from_secs(900))
@@ -31,26 +29,4 @@ pub fn folder() -> Result<PathBuf> {
             .context("could not make the boot parts; hint: tests/boot/install-requirements")?;
         Ok(())
     })
-}
-
-/// Gives a folder that is made once, however many processes ask for it at the same time.
-///
-/// # Errors
-/// Fails when `make` does; then nothing with the folder's name exists.
-pub fn once(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    if folder.exists() {
-        return Ok(folder.to_path_buf());
-    }
-    let all = folder.parent().context("no parent")?;
-    fs::create_dir_all(all)?;
-    let lock = File::create(folder.with_extension("lock"))?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-    if !folder.exists() {
-        let unfinished = folder.with_extension(format!("unfinished-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&unfinished);
-        fs::create_dir_all(&unfinished)?;
-        make(&unfinished)?;
-        fs::rename(&unfinished, folder)?;
-    }
-    Ok(folder.to_path_buf())
 }

@@ -1,12 +1,10 @@
 //! The tree that every host is laid over: made once, shared by all, never written to.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::{place, run};
 
@@ -19,29 +17,16 @@ const RECIPE: &str = include_str!("../base-tree");
 /// # Errors
 /// Fails when the tree cannot be made; then nothing with its name exists.
 pub fn tree() -> Result<PathBuf> {
-    let folder = place::folder();
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("could not make `{}`", folder.display()))?;
-    let tree = folder.join(format!("base-{:016x}", fingerprint(RECIPE.as_bytes())));
-    if tree.exists() {
-        return Ok(tree);
-    }
-    let lock = File::create(folder.join("base.lock"))?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-    if !tree.exists() {
-        make(&tree)?;
-    }
-    Ok(tree)
+    let name = format!("base-{:016x}", fingerprint(RECIPE.as_bytes()));
+    place::once(&place::folder().join(name), make)
 }
 
-fn make(tree: &std::path::Path) -> Result<()> {
-    let unfinished = tree.with_extension(format!("unfinished-{}", std::process::id()));
+fn make(unfinished: &Path) -> Result<()> {
     let recipe = place::resource("base-tree");
     eprintln!("making the base tree of the test hosts (once, about half a minute)");
-    run::run(Command::new(&recipe).arg(&unfinished), Duration::from_secs(900))
+    run::run(Command::new(&recipe).arg(unfinished), Duration::from_secs(900))
         .and_then(run::Output::ok)
         .context("could not make the base tree; hint: tests/host/install-requirements")?;
-    fs::rename(&unfinished, tree)?;
     Ok(())
 }
 

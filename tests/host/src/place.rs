@@ -40,6 +40,27 @@ pub fn resource(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
+/// Gives a folder that is made once, however many processes ask for it at the same time.
+///
+/// # Errors
+/// Fails when `make` does; then nothing with the folder's name exists.
+pub fn once(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    if folder.exists() {
+        return Ok(folder.to_path_buf());
+    }
+    let all = folder.parent().context("no parent")?;
+    fs::create_dir_all(all)?;
+    let _lock = lock(&folder.with_extension("lock"), FlockArg::LockExclusive)?;
+    if !folder.exists() {
+        let unfinished = folder.with_extension(format!("unfinished-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&unfinished);
+        fs::create_dir_all(&unfinished)?;
+        make(&unfinished)?;
+        fs::rename(&unfinished, folder)?;
+    }
+    Ok(folder.to_path_buf())
+}
+
 /// A folder of one machine or forge, held by a lock for as long as its owner lives.
 ///
 /// The name is also that of its network namespaces and control groups, so that whatever a killed

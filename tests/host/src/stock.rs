@@ -4,11 +4,9 @@
 //! Only the paths are there, and no profile leads to them: a machine still evaluates, builds and
 //! installs its own first closure.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::base::{self, fingerprint};
 use crate::forge::Scheme;
@@ -31,23 +29,16 @@ pub fn below(options: &HostOptions) -> Result<Vec<PathBuf>> {
     }
     let print = fingerprint(format!("{} {state}", base.display()).as_bytes());
     let stock = place::folder().join(format!("stock-{print:016x}"));
-    if !stock.exists() {
-        let lock = File::create(place::folder().join("stock.lock"))?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-        if !stock.exists() {
-            make(&base, &stock)?;
-        }
-    }
+    let stock = place::once(&stock, |unfinished| make(&base, unfinished))?;
     Ok(vec![stock, base])
 }
 
-fn make(base: &Path, stock: &Path) -> Result<()> {
+fn make(base: &Path, unfinished: &Path) -> Result<()> {
     let options = HostOptions::default();
     let world = World::install_over(&[base.to_owned()], "stock", options, |infra, host| {
         infra.autodeploy(&package::put(host, &package::binaries(), "")?)?;
         infra.config(&infra.default_config(Scheme::Http.url(), "8s", "2s"))
     })?;
-    let unfinished = stock.with_extension(format!("unfinished-{}", std::process::id()));
     run::shell(&format!(
         "mkdir -p '{to}/nix/var/nix' '{to}/opt'
          cp -a '{from}/nix/store' '{to}/nix/'
@@ -56,6 +47,5 @@ fn make(base: &Path, stock: &Path) -> Result<()> {
         from = world.host.root.display(),
         to = unfinished.display()
     ))?;
-    fs::rename(&unfinished, stock)?;
     Ok(())
 }
