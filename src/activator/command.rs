@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::activator::checks::configured::{Try, try_once};
 use crate::activator::conduct::conduct;
 use crate::activator::host::real::Machine;
-use crate::activator::service::{self, Next};
+use crate::activator::service::{self, Next, Round};
 use crate::config::settings::{Closures, Settings};
 use crate::effects::journal::{self, About};
 use crate::effects::notify::{self, AskedToEnd};
@@ -109,14 +109,15 @@ fn told(message: &str) -> String {
 }
 
 fn serve(config: &Path) -> anyhow::Result<()> {
-    let mut announced = false;
+    let (mut announced, mut systemd) = (false, Systemd::new());
     loop {
         // Read for each round: somebody may have switched while we stood by.
         let (settings, warnings) = settings(config).map_err(anyhow::Error::msg)?;
         if !announced {
             service::rest_if_just_taken(&settings.paths);
         }
-        match service::serve(&settings, config, &warnings)? {
+        let (settings, warnings, systemd) = (&settings, &warnings, &mut systemd);
+        match service::serve(Round { systemd, settings, config, warnings })? {
             Next::StandBy => {
                 if announced {
                     service::rest();

@@ -22,6 +22,7 @@ use crate::config::settings::{Paths, Settings};
 use crate::effects::journal::{self, About};
 use crate::effects::lock::{Lock, wait_for_lock};
 use crate::effects::notify::{self, AskedToEnd};
+use crate::effects::systemd::Systemd;
 use crate::effects::{bootloader, clock, closure, files, profile};
 use crate::handover::request::Request;
 use crate::model::event::EventKind;
@@ -54,51 +55,57 @@ const TRIAL_LOCK_LIMIT: Duration = Duration::from_secs(30);
 /// How often the lock is tried.
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
+/// What a round of the service works with.
+pub struct Round<'a> {
+    /// The connection lasts over all rounds: making one takes longer than a question.
+    pub systemd: &'a mut Systemd,
+    /// The running configuration.
+    pub settings: &'a Settings,
+    /// Its file.
+    pub config: &'a Path,
+    /// What was wrong with it.
+    pub warnings: &'a [String],
+}
+
 /// Does one round of the service.
 ///
 /// # Errors
 /// Nothing could be done; the reason is for the journal, and the unit starts again.
-pub fn serve(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<Next> {
-    let served = take_and_go_on(settings, config_now, warnings);
-    if let Err(error) = wait_for_requests_again() {
+pub fn serve(mut round: Round<'_>) -> Result<Next> {
+    let served = take_and_go_on(&mut round);
+    if let Err(error) = wait_for_requests_again(round.systemd) {
         let message = format!("nobody waits for the next request: {error:#}");
         tell(EventKind::ActivatorFailed, About::default(), &message);
     }
     served
 }
 
-fn take_and_go_on(settings: &Settings, config_now: &Path, warnings: &[String]) -> Result<Next> {
-    let paths = &settings.paths;
+fn take_and_go_on(round: &mut Round<'_>) -> Result<Next> {
+    let paths = &round.settings.paths;
     let taken = take_announcement(paths).and_then(|next| Ok((next, take(paths)?)));
     if !matches!(taken, Ok((Next::End, None))) {
         note_taken(paths);
     }
     match taken {
-        Ok((next, None)) => go_on(settings, (config_now, warnings), None).map(|()| next),
-        Ok((_, Some(Ok(request)))) => {
-            go_on(settings, (config_now, warnings), Some(request)).map(|()| Next::End)
-        }
+        Ok((next, None)) => go_on(round, None).map(|()| next),
+        Ok((_, Some(Ok(request)))) => go_on(round, Some(request)).map(|()| Next::End),
         Ok((_, Some(Err(failure)))) => {
             tell(EventKind::RequestRefused, About::default(), &failure.to_string());
-            go_on(settings, (config_now, warnings), None).map(|()| Next::End)
+            go_on(round, None).map(|()| Next::End)
         }
         Err(error) => {
             // What was interrupted is brought to its end whatever lies there.
-            let went_on = go_on(settings, (config_now, warnings), None);
+            let went_on = go_on(round, None);
             sleep(PAUSE);
             went_on.and(Err(error))
         }
     }
 }
 
-fn go_on(
-    settings: &Settings,
-    (config_now, warnings): (&Path, &[String]),
-    request: Option<Request>,
-) -> Result<()> {
-    let paths = &settings.paths;
+fn go_on(round: &mut Round<'_>, request: Option<Request>) -> Result<()> {
+    let paths = &round.settings.paths;
     let directory = &paths.activator_state_dir;
-    if is_on() {
+    if is_on(round.systemd) {
         // Without the lock: the file is replaced and never half written.
         refuse_while_on(request.as_ref(), &look_at(directory));
         return Ok(());
@@ -107,9 +114,9 @@ fn go_on(
         refuse_while_on(request.as_ref(), &look_at(directory));
         return Ok(());
     };
-    let mut record = load(settings);
+    let mut record = load(round.settings);
     record.warnings.retain(|warning| warning.starts_with(UNREADABLE));
-    record.warnings.extend(warnings.iter().cloned());
+    record.warnings.extend(round.warnings.iter().cloned());
     note_mark(paths, &mut record);
     match (record.unfinished().is_some(), request) {
         (true, request) => {
@@ -118,14 +125,15 @@ fn go_on(
             drop(lock);
             // `/etc` may be the new system's by now; what permits is what ran before.
             let config = record.unfinished().and_then(|trial| trial.config.clone());
-            start_trial(config.filter(|path| path.exists()).as_deref().unwrap_or(config_now))
+            let config = config.filter(|path| path.exists());
+            start_trial(round.systemd, config.as_deref().unwrap_or(round.config))
         }
         (false, Some(request)) if is_repeat(&request, &record) => {
             ignore(&request);
             publish(paths, &record);
             Ok(())
         }
-        (false, Some(request)) => begin(settings, config_now, (record, lock), request),
+        (false, Some(request)) => begin(round, (record, lock), request),
         (false, None) => {
             real::unroot(look_at_the_loader(paths, &record).loose());
             publish(paths, &record);
@@ -206,11 +214,11 @@ pub fn lock_for_trial(directory: &Path, asked_to_end: &AskedToEnd) -> Result<Loc
 
 /// Grants or refuses, and records either.
 fn begin(
-    settings: &Settings,
-    config: &Path,
+    round: &mut Round<'_>,
     (mut record, lock): (Record, Lock),
     request: Request,
 ) -> Result<()> {
+    let (settings, config) = (round.settings, round.config);
     let paths = &settings.paths;
     let deployment = request.deployment;
     // Takes its time, and waits for nothing of what follows.
@@ -235,7 +243,7 @@ fn begin(
     match granted {
         Ok(()) => {
             tell(EventKind::RequestTaken, about(trial, None), &taken(&trial.request));
-            let started = start_trial(config);
+            let started = start_trial(round.systemd, config);
             hand_over(paths, deployment, whole);
             // The trial process takes it.
             drop(lock);

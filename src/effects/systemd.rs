@@ -48,6 +48,12 @@ pub type Property = (&'static str, Variant<'static>);
 type Listed =
     (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
+impl From<Listed> for Unit {
+    fn from(listed: Listed) -> Unit {
+        Unit { name: listed.0, active: listed.3, sub: listed.4 }
+    }
+}
+
 impl Systemd {
     /// Makes a handle that connects when it is first used, and again when the bus was lost.
     pub fn new() -> Systemd {
@@ -70,7 +76,18 @@ impl Systemd {
     /// Nobody answered for a while.
     pub fn units(&mut self) -> Result<Vec<Unit>> {
         let listed: Vec<Listed> = repeated(|| self.call(MANAGER, "ListUnits", &()))?;
-        Ok(listed.into_iter().map(|it| Unit { name: it.0, active: it.3, sub: it.4 }).collect())
+        Ok(listed.into_iter().map(Unit::from).collect())
+    }
+
+    /// Returns one unit, if it is loaded. By a pattern: asked for by its name, one that is gone
+    /// makes systemd look for its file, and complain.
+    ///
+    /// # Errors
+    /// Nobody answered for a while.
+    pub fn loaded(&mut self, name: &str) -> Result<Option<Unit>> {
+        let wanted: (&[&str], &[&str]) = (&[], &[name]);
+        let listed: Vec<Listed> = repeated(|| self.call(MANAGER, "ListUnitsByPatterns", &wanted))?;
+        Ok(listed.into_iter().map(Unit::from).find(|unit| unit.name == name))
     }
 
     /// Reads a property of a unit; one that is not loaded has its defaults.

@@ -14,13 +14,10 @@ use crate::effects::systemd::{Property, Systemd, exec, exit_codes, span, texts};
 const TRIAL: &str = "autodeploy-trial.service";
 
 /// Tells whether the trial unit is there, also between two restarts of it.
-pub fn is_on() -> bool {
-    // By the list: asking for a unit that is gone makes systemd look for its file, and complain.
-    Systemd::new().units().is_ok_and(|units| {
-        units.iter().any(|unit| {
-            unit.name == TRIAL && !matches!(unit.active.as_str(), "inactive" | "failed")
-        })
-    })
+pub fn is_on(systemd: &mut Systemd) -> bool {
+    systemd
+        .loaded(TRIAL)
+        .is_ok_and(|unit| unit.is_some_and(|it| !matches!(&*it.active, "inactive" | "failed")))
 }
 
 /// Starts the unit that waits for requests again if it has failed; one that was stopped by a person,
@@ -31,9 +28,8 @@ pub fn is_on() -> bool {
 ///
 /// # Errors
 /// It stays failed.
-pub fn wait_for_requests_again() -> Result<()> {
-    let mut systemd = Systemd::new();
-    let failed = systemd.units()?.iter().any(|it| it.name == PATH_UNIT && it.active == "failed");
+pub fn wait_for_requests_again(systemd: &mut Systemd) -> Result<()> {
+    let failed = systemd.loaded(PATH_UNIT)?.is_some_and(|unit| unit.active == "failed");
     if failed { systemd.restart(PATH_UNIT) } else { Ok(()) }
 }
 
@@ -49,7 +45,7 @@ pub fn real_path(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// It was not started.
-pub fn start_trial(config: &Path) -> Result<()> {
+pub fn start_trial(systemd: &mut Systemd, config: &Path) -> Result<()> {
     let program = profile::own_program()?;
     let config = real_path(config);
     let command: Vec<String> = [program, "--trial".into(), "--config".into(), config]
@@ -57,7 +53,6 @@ pub fn start_trial(config: &Path) -> Result<()> {
         .map(|part: &PathBuf| part.to_string_lossy().into_owned())
         .collect();
     let unit = trial_unit(&command);
-    let mut systemd = Systemd::new();
     let with_pauses: Vec<_> = unit.iter().cloned().chain(growing_pauses()).collect();
     // Before systemd 254 there are no such properties, and a unit with them is refused.
     systemd.start_transient(TRIAL, &with_pauses).or_else(|_| systemd.start_transient(TRIAL, &unit))
