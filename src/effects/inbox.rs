@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
+use std::thread::{Builder, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -73,6 +73,17 @@ pub fn wait_for(directory: &Path, names: &[&str], limit: Duration) -> Result<boo
         Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).with_context(watching)?;
     let arrivals = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
     inotify.add_watch(directory, arrivals).with_context(watching)?;
+    let came = wait_for_any(&inotify, (directory, names), limit).with_context(watching);
+    // The kernel takes 10 to 20 ms to end a watch, and whoever was waited for waits for us now.
+    let _ = Builder::new().spawn(move || drop(inotify));
+    came
+}
+
+fn wait_for_any(
+    inotify: &Inotify,
+    (directory, names): (&Path, &[&str]),
+    limit: Duration,
+) -> nix::Result<bool> {
     let until = Instant::now() + limit;
     let mut in_vain = 0_u32;
     loop {
@@ -87,11 +98,11 @@ pub fn wait_for(directory: &Path, names: &[&str], limit: Duration) -> Result<boo
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error).with_context(watching),
+            Err(error) => return Err(error),
         }
         match inotify.read_events() {
             Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(error) => return Err(error).with_context(watching),
+            Err(error) => return Err(error),
         }
         // Whoever fills the directory with other files in a loop keeps itself busy, and not us.
         in_vain = in_vain.saturating_add(1);
