@@ -7,6 +7,7 @@ CARGO ?= cargo
 HOST_CRATE := autodeploy-testhost
 BOOT_CRATE := autodeploy-testboot
 PROGRAMS := autodeployd autodeploy-activate autodeployctl
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
 # One process per test where cargo-nextest is installed; plain `cargo test` does as well.
 ifneq ($(shell command -v cargo-nextest),)
@@ -41,9 +42,9 @@ demo: requirements
 # `cargo build` makes, from another folder: the tests' own programs of these names have more in them.
 test: lint
 	$(CARGO) build
-	mkdir -p target/product
-	cp --link --force $(PROGRAMS:%=target/debug/%) target/product
-	AUTODEPLOY_BIN_DIR=$(CURDIR)/target/product AUTODEPLOY_HOST_QUICK=1 \
+	mkdir -p $(TARGET)/product
+	cp --link --force $(PROGRAMS:%=$(TARGET)/debug/%) $(TARGET)/product
+	AUTODEPLOY_BIN_DIR=$(TARGET)/product AUTODEPLOY_HOST_QUICK=1 \
 		$(RUN_TESTS) --package autodeploy --package $(HOST_CRATE)
 
 lint: requirements
