@@ -43,7 +43,10 @@ pub fn goes_on(machine: &mut Machine, at: &str) {
         Some(trial) => next(machine, trial, at),
         None => take(machine, at),
     }
-    machine.report = Some(Rc::new(machine.activator.record.clone()));
+    // One that says the same stays the same, or nothing would ever seem to stand still.
+    if machine.report.as_deref() != Some(&machine.activator.record) {
+        machine.report = Some(Rc::new(machine.activator.record.clone()));
+    }
 }
 
 /// A trial that was on is over, and was interrupted; once more is allowed.
