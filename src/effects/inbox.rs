@@ -73,7 +73,7 @@ pub fn wait_for(directory: &Path, names: &[&str], limit: Duration) -> Result<boo
         Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).with_context(watching)?;
     let arrivals = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
     inotify.add_watch(directory, arrivals).with_context(watching)?;
-    let came = wait_for_any(&inotify, (directory, names), limit).with_context(watching);
+    let came = wait_for_any(&inotify, directory, names, limit).with_context(watching);
     // The kernel takes 10 to 20 ms to end a watch, and whoever was waited for waits for us now.
     let _ = Builder::new().spawn(move || drop(inotify));
     came
@@ -81,7 +81,8 @@ pub fn wait_for(directory: &Path, names: &[&str], limit: Duration) -> Result<boo
 
 fn wait_for_any(
     inotify: &Inotify,
-    (directory, names): (&Path, &[&str]),
+    directory: &Path,
+    names: &[&str],
     limit: Duration,
 ) -> nix::Result<bool> {
     let until = Instant::now() + limit;
