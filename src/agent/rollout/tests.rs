@@ -5,12 +5,10 @@ use std::time::Duration;
 use super::*;
 use crate::agent::rollout::advance::advance;
 use crate::agent::rollout::seen::Insist;
-use crate::agent::rollout::verdict::{Again, Verdict, again};
 use crate::agent::rollout::verify::Lineage;
 use crate::config::settings::UnprovedBoot;
 use crate::handover::report::{Report, Trial};
 use crate::model::failure::Failure;
-use crate::trust::KeysId;
 
 mod ends;
 mod verdicts;
@@ -200,33 +198,6 @@ fn a_profile_that_somebody_else_set_is_not_taken_away() {
     check(&one("kept"), "request 1");
     // Somebody staged what is to be tried anyway.
     check(&one("one"), "request 1");
-}
-
-#[test]
-fn what_was_replaced_by_hand_is_restored_where_that_is_wanted_and_possible() {
-    let restore = Policy { drift: Drift::Restore, ..policy() };
-    let drifted = Seen { tip: None, last_kept: Some(closure("kept")), ..seen(vec![]) };
-    let step = |seen: &Seen, policy: &Policy| word(decide(seen, policy));
-    assert_eq!(step(&drifted, &restore), "begin 1");
-    assert_eq!(step(&drifted, &policy()), "rest");
-    let answered = Seen { drift_answered: Some(closure("base")), ..drifted.clone() };
-    assert_eq!(step(&answered, &restore), "rest");
-    let blocked = Seen { blocked: Blocked::from([closure("kept")]), ..drifted };
-    assert_eq!(step(&blocked, &restore), "rest");
-    // What failed for a reason that passes is tried again after its pause, and nothing else is.
-    let tried = |retry: bool, toplevel: &str, ended_at_s: i64| {
-        let ended = verdict(Outcome::Failed, retry);
-        let reason = Reason::LOCK_HELD;
-        let toplevel = Some(closure(toplevel));
-        let restored = Some(Verdict { reason, toplevel, ended_at_s, ..ended });
-        Seen { restored, ..answered.clone() }
-    };
-    let now = answered.now.unix_s;
-    assert_eq!(step(&tried(true, "kept", now - 4), &restore), "rest");
-    assert_eq!(step(&tried(true, "kept", now - 5), &restore), "begin 2");
-    assert_eq!(step(&tried(false, "kept", now - 5), &restore), "rest");
-    assert_eq!(step(&tried(true, "older", now - 5), &restore), "rest");
-    assert_eq!(step(&tried(true, "kept", now - 5), &policy()), "rest");
 }
 
 #[test]
@@ -420,20 +391,5 @@ fn another_hosts_closure_does_not_become_ours_by_waiting() {
         let step = advance(&one, Err(Failure::new(reason, "it failed")), None);
         let Step::End(_, end) = step else { panic!("{step:?}") };
         assert_eq!((end.outcome, end.retry), (Outcome::Failed, retry));
-    }
-}
-
-fn verdict(outcome: Outcome, retry: bool) -> Verdict {
-    Verdict {
-        deployment: DeploymentId(1),
-        outcome,
-        reason: Reason::INTERNAL,
-        message: String::new(),
-        hint: None,
-        toplevel: Some(closure("one")),
-        attempts: 1,
-        retry,
-        ended_at_s: 990,
-        under: None,
     }
 }

@@ -7,6 +7,8 @@ use crate::model::deployment::Phase;
 #[test]
 fn the_activator_is_started_for_a_trial_that_stands_still_again_and_again() {
     for (phase, healthy, expected) in [
+        (Phase::Baseline, true, "a kept healthy"),
+        (Phase::Switching, true, "a kept healthy"),
         (Phase::Watching, true, "a kept healthy"),
         (Phase::Reverting, false, "a reverted unhealthy"),
     ] {

@@ -1,6 +1,23 @@
-//! Whether a tip that had its verdict is looked at or tried again, and when.
+//! Whether what ended is looked at or tried again, and when: a tip, and a restore.
 
 use super::*;
+use crate::agent::rollout::verdict::{Again, Verdict, again};
+use crate::trust::KeysId;
+
+fn verdict(outcome: Outcome, retry: bool) -> Verdict {
+    Verdict {
+        deployment: DeploymentId(1),
+        outcome,
+        reason: Reason::INTERNAL,
+        message: String::new(),
+        hint: None,
+        toplevel: Some(closure("one")),
+        attempts: 1,
+        retry,
+        ended_at_s: 990,
+        under: None,
+    }
+}
 
 #[test]
 fn p21_a_refusal_holds_only_under_the_keys_that_it_was_made_under() {
@@ -138,4 +155,31 @@ fn a_pause_goes_on_whoever_sets_the_clock_meanwhile() {
     assert_eq!(after(10, 4_610), Again::At(4_620));
     assert_eq!(after(10, -2_590), Again::At(-2_580));
     assert_eq!(after(20, -2_580), Again::Now);
+}
+
+#[test]
+fn what_was_replaced_by_hand_is_restored_where_that_is_wanted_and_possible() {
+    let restore = Policy { drift: Drift::Restore, ..policy() };
+    let drifted = Seen { tip: None, last_kept: Some(closure("kept")), ..seen(vec![]) };
+    let step = |seen: &Seen, policy: &Policy| word(decide(seen, policy));
+    assert_eq!(step(&drifted, &restore), "begin 1");
+    assert_eq!(step(&drifted, &policy()), "rest");
+    let answered = Seen { drift_answered: Some(closure("base")), ..drifted.clone() };
+    assert_eq!(step(&answered, &restore), "rest");
+    let blocked = Seen { blocked: Blocked::from([closure("kept")]), ..drifted };
+    assert_eq!(step(&blocked, &restore), "rest");
+    // What failed for a reason that passes is tried again after its pause, and nothing else is.
+    let tried = |retry: bool, toplevel: &str, ended_at_s: i64| {
+        let ended = verdict(Outcome::Failed, retry);
+        let reason = Reason::LOCK_HELD;
+        let toplevel = Some(closure(toplevel));
+        let restored = Some(Verdict { reason, toplevel, ended_at_s, ..ended });
+        Seen { restored, ..answered.clone() }
+    };
+    let now = answered.now.unix_s;
+    assert_eq!(step(&tried(true, "kept", now - 4), &restore), "rest");
+    assert_eq!(step(&tried(true, "kept", now - 5), &restore), "begin 2");
+    assert_eq!(step(&tried(false, "kept", now - 5), &restore), "rest");
+    assert_eq!(step(&tried(true, "older", now - 5), &restore), "rest");
+    assert_eq!(step(&tried(true, "kept", now - 5), &policy()), "rest");
 }
