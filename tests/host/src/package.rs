@@ -63,23 +63,14 @@ pub fn state(folder: &Path) -> Result<String> {
 /// Debug binaries are some hundred megabytes; what a machine gets is stripped once and kept.
 fn stripped(folder: &Path) -> Result<PathBuf> {
     let print = base::fingerprint(state(folder)?.as_bytes());
-    let cache = place::folder().join(format!("bin-{print:016x}"));
-    if cache.exists() {
-        return Ok(cache);
-    }
-    let (process, thread) = (std::process::id(), std::thread::current().id());
-    let unfinished = cache.with_extension(format!("{process}-{thread:?}"));
-    fs::create_dir_all(&unfinished)?;
-    for name in BINARIES {
-        run::shell(&format!(
-            "strip -o '{}' '{}'",
-            unfinished.join(name).display(),
-            folder.join(name).display()
-        ))?;
-    }
-    // Another process may have been quicker with the same.
-    if fs::rename(&unfinished, &cache).is_err() {
-        fs::remove_dir_all(&unfinished)?;
-    }
-    Ok(cache)
+    place::once(&place::folder().join(format!("bin-{print:016x}")), |unfinished| {
+        for name in BINARIES {
+            run::shell(&format!(
+                "strip -o '{}' '{}'",
+                unfinished.join(name).display(),
+                folder.join(name).display()
+            ))?;
+        }
+        Ok(())
+    })
 }
