@@ -78,7 +78,7 @@ bench: requirements
 # The parts write what they measured into target/soak/parts; the table merges them, also when one
 # of them failed. SIMULATED_RUNS=N and SOAK_ARGUMENTS='--interruptions N' make it shorter.
 SIMULATED_RUNS ?= 100000
-SOAK_PARTS := $(CURDIR)/target/soak/parts
+SOAK_PARTS := $(TARGET)/soak/parts
 
 soak: requirements
 	rm -rf $(SOAK_PARTS)
